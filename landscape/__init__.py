@@ -1,0 +1,1 @@
+"""Losses at points around a model: directions, points, evaluation, surfaces, features, checkpoints."""

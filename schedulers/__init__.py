@@ -1,0 +1,1 @@
+"""Learning-rate schedulers steered by measurements of the loss landscape."""

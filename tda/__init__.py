@@ -1,0 +1,1 @@
+"""Topology of sampled functions: arrays in, persistence out."""
