@@ -1,0 +1,174 @@
+"""The batched engine: many points in one forward pass, by vmap over stacked parameters."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from .closure import Task
+from .directions import Directions
+from .harmless import harmless
+from .modes import BatchNorm
+from .parameters import Slot, working_dtype
+from .randomness import capture_global
+from .sums import Sums
+
+MOST = 32  # points per chunk; beyond that a forward pass no longer gets cheaper per point
+
+
+class NotBatchable(Exception):  # noqa: N818  a finding that leads to the other engine, not an error of the user's
+    """The model or closure cannot run under vmap."""
+
+
+class _Holder(nn.Module):
+    """Owns the model, so that functional_call can swap its parameters while a task or closure runs."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self._task = task
+
+    def forward(self, unit: Any) -> tuple[Tensor, Tensor]:
+        return self._task.values(self.model, unit)
+
+
+def free_memory(device: torch.device) -> int:
+    """Estimate how much memory is free.
+
+    Args:
+        device: Where.
+
+    Returns:
+        Bytes; 1 GiB where the system does not tell.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    names = getattr(os, "sysconf_names", {})
+    if device.type == "cpu" and "SC_AVPHYS_PAGES" in names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 2**30
+
+
+def chunk_size(slots: list[Slot], count: int) -> int:
+    """Choose how many points share a forward pass.
+
+    Args:
+        slots: The parameters that move.
+        count: Number of points.
+
+    Returns:
+        At least 1; as many as fit in a quarter of the free memory with three copies of the parameters each, at most
+        32.
+    """
+    bytes_per_point = 3 * sum(slot.parameter.numel() * slot.parameter.element_size() for slot in slots)
+    room = free_memory(slots[0].parameter.device) // 4
+    return max(1, min(count, MOST, room // max(1, bytes_per_point)))
+
+
+def _stack(slots: list[Slot], directions: Directions, coordinates: NDArray[np.float64]) -> dict[str, Tensor]:
+    """Compute θ + Σ c_j·d_j for all points of a chunk: tensors of shape (points, *parameter.shape)."""
+    stacked = {}
+    for slot in slots:
+        parameter = slot.parameter.detach()
+        dtype = working_dtype(parameter)
+        moved = parameter.to(dtype).expand(len(coordinates), *parameter.shape).clone()
+        steps = directions.tensors[slot.canonical]
+        for j in range(len(directions)):
+            factor = torch.as_tensor(coordinates[:, j], dtype=dtype).to(parameter.device)
+            moved += factor.reshape(-1, *[1] * parameter.dim()) * steps[j]
+        stacked[f"model.{slot.name}"] = moved.to(parameter.dtype)
+    return stacked
+
+
+def evaluate_batched(
+    model: nn.Module,
+    task: Task,
+    slots: list[Slot],
+    directions: Directions,
+    coordinates: NDArray[np.float64],
+    *,
+    batch_norm: BatchNorm = "eval",
+    dropout: bool = False,
+    chunk: int | None = None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Evaluate a task at points, a chunk of them in each forward pass.
+
+    The parameters are stacked and the model runs under ``torch.func.vmap``; the weights in the model's own storage
+    are never written. Dropout, if it is on, draws one mask for all points.
+
+    Args:
+        model: The user's model.
+        task: What to evaluate.
+        slots: The parameters that move.
+        directions: k directions.
+        coordinates: Shape (N, k).
+        batch_norm: BatchNorm policy, "eval" or "batch".
+        dropout: Keep dropout on, with the same masks at every point.
+        chunk: Points per forward pass; by default from the free memory.
+        advance: Called with the number of evaluations done.
+
+    Returns:
+        Means and standard errors, each of shape (N, m).
+
+    Raises:
+        NotBatchable: If the model or closure cannot run under vmap.
+        ValueError: If there are no points.
+    """
+    if batch_norm == "recalibrate":
+        raise NotBatchable("recalibrated statistics differ from point to point")
+    device = slots[0].parameter.device
+    count = len(coordinates)
+    size = chunk or chunk_size(slots, count)
+    holder = _Holder(model, task)
+    sums: Sums | None = None
+    with harmless(model, batch_norm=batch_norm, dropout=dropout, loader=task.loader) as (interrupt, rewind):
+        for start in range(0, count, size):
+            rewind()
+            stop = min(start + size, count)
+            stacked = _stack(slots, directions, coordinates[start:stop])
+            for unit in task.units(device):
+                values, weights = _chunk_values(holder, stacked, unit)
+                if sums is None:
+                    sums = Sums(count, len(task.names), values)
+                sums.add(slice(start, stop), values, weights)
+                advance(stop - start)
+                interrupt.check()
+                if start == 0:
+                    sums.next_batch()
+    if sums is None:
+        raise ValueError("there are no points to evaluate")
+    return sums.results()
+
+
+def _chunk_values(holder: _Holder, stacked: dict[str, Tensor], unit: Any) -> tuple[Tensor, Tensor]:
+    depends = True
+
+    def at_point(parameters: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        nonlocal depends
+        values, weights = functional_call(holder, parameters, (unit,))
+        # A loss that is the same tensor for all points came from another copy of the weights.
+        depends = torch._C._functorch.is_batchedtensor(values)
+        return values, weights
+
+    again = capture_global()
+    try:
+        with warnings.catch_warnings():
+            # Operations without a batching rule run in a loop: slower, not wrong.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
+            values, weights = vmap(at_point, randomness="same")(stacked)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+        # vmap has no exception of its own. Whatever is the user's fault comes up again in the other engine.
+        again()
+        raise NotBatchable(f"{type(error).__name__}: {error}") from error
+    if not depends:
+        raise NotBatchable("the loss does not depend on the parameters given to the model")
+    return values, weights

@@ -1,0 +1,137 @@
+"""What the engines evaluate, and a closure as the simplest case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Closure = Callable[[], Tensor]
+
+
+class Task(Protocol):
+    """What the engines evaluate: named values over units of data."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values, the loss first."""
+        ...
+
+    @property
+    def loader(self) -> object:
+        """What the data is read from, if anything."""
+        ...
+
+    def units(self, device: torch.device) -> Iterator[Any]:
+        """Iterate over one pass of the data."""
+        ...
+
+    def size(self) -> int | None:
+        """Number of units, if it is known."""
+        ...
+
+    def values(self, model: nn.Module, unit: Any) -> tuple[Tensor, Tensor]:
+        """Compute sums and weights, each of shape (number of names,)."""
+        ...
+
+
+def accumulator(tensor: Tensor) -> torch.dtype:
+    """Choose the dtype in which losses are summed.
+
+    Args:
+        tensor: A loss.
+
+    Returns:
+        float64; float32 on MPS, which has no other.
+    """
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def check_scalar(value: object, name: str) -> Tensor:
+    """Check that a loss or metric is a real 0-d tensor, and detach it.
+
+    Args:
+        value: What the user's function returned.
+        name: How to call it in the message.
+
+    Returns:
+        The detached tensor.
+
+    Raises:
+        TypeError: If it is not a tensor.
+        ValueError: If it has dimensions, or is complex.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{name} must return a 0-d torch.Tensor, got {type(value).__name__}; return the loss itself, without "
+            ".item() or float()"
+        )
+    if value.dim() != 0:
+        raise ValueError(
+            f"{name} must return a 0-d tensor, got shape {tuple(value.shape)}; reduce it with .mean() or .sum()"
+        )
+    if value.is_complex():
+        raise ValueError(f"{name} must return a real number, got {value.dtype}")
+    return value.detach()
+
+
+_NO_BACKWARD = (
+    "the closure must only compute the loss, but it calls backward(): leave zero_grad() and backward() to the training "
+    "step, and pass e.g. lambda: criterion(model(x), y)"
+)
+
+
+class ClosureTask:
+    """A loss-only closure as a task of one unit."""
+
+    names: tuple[str, ...] = ("loss",)
+    loader: object = None
+
+    def __init__(self, closure: Closure) -> None:
+        self.closure = closure
+
+    def units(self, device: torch.device) -> Iterator[None]:
+        """Iterate once.
+
+        Args:
+            device: Not needed: a closure brings its own data.
+
+        Yields:
+            None.
+        """
+        yield None
+
+    def size(self) -> int:
+        """Count the units.
+
+        Returns:
+            1.
+        """
+        return 1
+
+    def values(self, model: nn.Module, unit: Any) -> tuple[Tensor, Tensor]:
+        """Call the closure.
+
+        Args:
+            model: The model whose gradients the closure must leave alone.
+            unit: None.
+
+        Returns:
+            The loss and the weight 1, each of shape (1,).
+
+        Raises:
+            ValueError: If the closure runs a backward pass.
+            RuntimeError: Whatever the closure itself raises.
+        """
+        try:
+            loss = check_scalar(self.closure(), "the closure")
+        except RuntimeError as error:
+            if "does not require grad" in str(error):
+                raise ValueError(_NO_BACKWARD) from error
+            raise
+        if any(parameter.grad is not None for parameter in model.parameters()):  # gradients are taken away meanwhile
+            raise ValueError(_NO_BACKWARD)
+        loss = loss.to(accumulator(loss)).reshape(1)
+        return loss, torch.ones_like(loss)

@@ -1,0 +1,44 @@
+"""Where a surface comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .directions import Directions
+from .parameters import Slot
+from .points import Points
+
+
+def provenance(model: nn.Module, slots: list[Slot], directions: Directions, points: Points) -> dict[str, Any]:
+    """Collect what a reader needs to judge a surface or make it again.
+
+    Args:
+        model: The model.
+        slots: The parameters that moved.
+        directions: The directions.
+        points: The points.
+
+    Returns:
+        JSON values by name.
+    """
+    from .. import __version__
+
+    return {
+        "lrscape": __version__,
+        "torch": str(torch.__version__),
+        "model": f"{type(model).__module__}.{type(model).__qualname__}",
+        "parameters_moved": sum(slot.parameter.numel() for slot in slots),
+        "parameters_total": sum(parameter.numel() for parameter in model.parameters()),
+        "left_out": list(directions.left_out),
+        "dtypes": sorted({str(slot.parameter.dtype).removeprefix("torch.") for slot in slots}),
+        "device": slots[0].parameter.device.type,
+        "directions": directions.kind,
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in directions.details.items()},
+        "direction_norms": directions.norms().tolist(),
+        "direction_cosines": directions.cosines().tolist(),
+        "points": points.kind,
+        "span": points.span,
+    }
