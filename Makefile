@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := landscape schedulers tda viz cli
-TYPED := -m lrscape -m lrscape.__main__ -m lrscape.testing $(foreach room,$(ROOMS),-p lrscape.$(room))
+ROOMS := landscape schedulers tda viz cli testing
+TYPED := -m lrscape -m lrscape.__main__ $(foreach room,$(ROOMS),-p lrscape.$(room))
 
 .PHONY: demo test test-all test-oldest check format types docs bench clean
 

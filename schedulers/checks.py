@@ -1,0 +1,51 @@
+"""Checks of what a scheduler is constructed with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+Bound = float | Sequence[float]
+
+
+def per_group(name: str, bound: Bound, optimizer: Optimizer) -> list[float]:
+    """Expand a bound to one number per parameter group.
+
+    Args:
+        name: Name of the argument.
+        bound: One number, or one per group.
+        optimizer: Whose groups.
+
+    Returns:
+        One number per group.
+
+    Raises:
+        ValueError: If the count is wrong or a number is not positive and finite.
+    """
+    groups = len(optimizer.param_groups)
+    values = [float(bound)] * groups if isinstance(bound, (int, float)) else [float(value) for value in bound]
+    if len(values) != groups:
+        raise ValueError(f"{name} must be one number or one per parameter group ({groups}), got {len(values)}")
+    if any(not (math.isfinite(value) and value > 0) for value in values):
+        raise ValueError(f"{name} must be positive and finite, got {bound}")
+    return values
+
+
+def check_inner(inner: object, optimizer: Optimizer) -> None:
+    """Reject what cannot be composed.
+
+    Args:
+        inner: What the user passed.
+        optimizer: The optimizer of the outer scheduler.
+
+    Raises:
+        TypeError: If it is no scheduler, or one whose step needs a metric.
+        ValueError: If it belongs to another optimizer.
+    """
+    if isinstance(inner, ReduceLROnPlateau) or not isinstance(inner, LRScheduler):
+        raise TypeError(f"inner must be a torch LRScheduler that steps without arguments, got {type(inner).__name__}")
+    if inner.optimizer is not optimizer:
+        raise ValueError("inner must belong to the same optimizer; construct both with it")
