@@ -58,7 +58,7 @@ class KeepsItself(TopoLR):
     ("broken", "check"),
     [
         (ProbesInStep, "harmless|inner|step"),
-        (AppliesTwice, "inner|idempotent"),
+        (AppliesTwice, "inner|added_group"),
         (MovesWeights, "harmless"),
         (DrawsFromGlobalState, "harmless"),
         (Forgets, "resume"),

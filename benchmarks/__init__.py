@@ -1,0 +1,1 @@
+"""Reproducible studies and speed comparisons; not part of the wheel."""
