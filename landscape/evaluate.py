@@ -16,7 +16,7 @@ from .directions import Directions
 from .inplace import CHUNK, evaluate_inplace
 from .modes import BatchNorm, check_batch_norm
 from .objective import Objective
-from .parameters import Slot, canonical_name
+from .parameters import Slot, all_slots
 from .points import Points
 from .provenance import provenance
 from .surface import LossSurface
@@ -57,15 +57,11 @@ def _fit(model: nn.Module, directions: Directions) -> list[Slot]:
             f"directions must be lrscape.landscape.Directions, got {type(directions).__name__}; make them with "
             "random_directions or directions_from_vectors"
         )
-    modules = dict(model.named_modules(remove_duplicate=False))
-    slots = []
-    for name, parameter in model.named_parameters():
-        canonical = canonical_name(name)
-        if canonical in directions.tensors:
-            expected, given = tuple(parameter.shape), tuple(directions.tensors[canonical].shape[1:])
-            if expected != given:
-                raise ValueError(f"directions move {canonical} with shape {given}, but the model's has {expected}")
-            slots.append(Slot(name, canonical, parameter, modules[name.rpartition(".")[0]]))
+    slots = [slot for slot in all_slots(model) if slot.canonical in directions.tensors]
+    for slot in slots:
+        expected, given = tuple(slot.parameter.shape), tuple(directions.tensors[slot.canonical].shape[1:])
+        if expected != given:
+            raise ValueError(f"directions move {slot.canonical} with shape {given}, but the model's has {expected}")
     missing = set(directions.tensors) - {slot.canonical for slot in slots}
     if missing:
         raise ValueError(

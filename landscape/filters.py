@@ -44,7 +44,8 @@ def filter_layout(slot: Slot) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """
     shape = tuple(slot.parameter.shape)
     module = slot.module
-    owns_weight = getattr(module, "weight", None) is slot.parameter
+    # Not getattr: on a parametrised layer that computes the weight, and spectral norm then updates its buffers.
+    owns_weight = module._parameters.get("weight") is slot.parameter or ".weight.original" in slot.name
     if len(shape) <= 1:
         return (math.prod(shape),), (0,)
     if isinstance(module, _ConvTransposeNd) and owns_weight:

@@ -45,10 +45,10 @@ class DeferredInterrupt:
             self.pending = False
             raise KeyboardInterrupt
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._installed:
             return
         signal.signal(signal.SIGINT, self._handler)
         self._installed = False
-        if self.pending and kind is None:
+        if self.pending:
             signal.raise_signal(signal.SIGINT)

@@ -51,6 +51,23 @@ class Slot:
     module: nn.Module
 
 
+def all_slots(model: nn.Module) -> list[Slot]:
+    """List every parameter with its owner; a parametrised layer owns what its parametrisations hold.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        One slot per parameter, in the order of ``model.parameters()``.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    owners = ((name, name.rpartition(".")[0].partition("parametrizations.")[0]) for name, _ in model.named_parameters())
+    return [
+        Slot(name, canonical_name(name), parameter, modules[owner.rstrip(".")])
+        for (name, owner), parameter in zip(owners, model.parameters(), strict=True)
+    ]
+
+
 def _chosen(slot: Slot, choice: ParameterChoice) -> bool:
     if choice is None:
         return slot.parameter.requires_grad
@@ -89,11 +106,7 @@ def movable(model: nn.Module, parameters: ParameterChoice = None) -> list[Slot]:
         raise TypeError(f"parameters must be several names or a predicate, got the string {parameters!r}; pass a list")
     if parameters is not None and not callable(parameters):
         parameters = list(parameters)
-    modules = dict(model.named_modules(remove_duplicate=False))
-    everything = [
-        Slot(name, canonical_name(name), parameter, modules[name.rpartition(".")[0]])
-        for name, parameter in model.named_parameters()
-    ]
+    everything = all_slots(model)
     if isinstance(parameters, list):
         for pattern in parameters:
             if not any(_chosen(slot, [pattern]) for slot in everything):
