@@ -1,5 +1,6 @@
 """Losses at points around a model: directions, points, evaluation, surfaces, features, checkpoints."""
 
+from .checkpoints import CheckpointReport, load_checkpoint, read_checkpoint
 from .directions import Directions, directions_from_vectors, random_directions
 from .evaluate import evaluate
 from .features import Features, QuadraticFit, features, quadratic_fit, sharpness, variance
@@ -8,6 +9,7 @@ from .points import Points, grid, line, points, sparse_stencil
 from .surface import LossSurface
 
 __all__ = [
+    "CheckpointReport",
     "Directions",
     "Features",
     "LossSurface",
@@ -19,9 +21,11 @@ __all__ = [
     "features",
     "grid",
     "line",
+    "load_checkpoint",
     "points",
     "quadratic_fit",
     "random_directions",
+    "read_checkpoint",
     "sharpness",
     "sparse_stencil",
     "variance",

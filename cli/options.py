@@ -1,0 +1,102 @@
+"""Kinds of arguments that several commands share, each with its own message."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+
+
+def odd(text: str) -> int:
+    """Read a number of grid points.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        An odd number of at least 3.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is anything else.
+
+    Example:
+        >>> odd("51")
+        51
+    """
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+    if number < 3 or number % 2 == 0:
+        raise argparse.ArgumentTypeError(
+            f"must be odd and at least 3, so that the centre lies on the grid, got {number}; use {max(3, number + 1)}"
+        )
+    return number
+
+
+def positive(text: str) -> float:
+    """Read a positive number.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is anything else.
+
+    Example:
+        >>> positive("0.5")
+        0.5
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return number
+
+
+def some_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Make a reader of lists such as ``contour,surface``.
+
+    Args:
+        known: The names that may be given.
+
+    Returns:
+        A function from the argument to the names, each once, in the order given.
+    """
+    names = tuple(known)
+
+    def read(text: str) -> list[str]:
+        chosen = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+        unknown = [name for name in chosen if name not in names]
+        if unknown or not chosen:
+            given = ", ".join(map(repr, unknown)) or "nothing"
+            raise argparse.ArgumentTypeError(f"must name some of {', '.join(names)} (separated by commas), got {given}")
+        return chosen
+
+    return read
+
+
+def positive_whole(text: str) -> int:
+    """Parse a count.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        ArgumentTypeError: If it is not a whole number of at least 1.
+
+    Example:
+        >>> positive_whole("3")
+        3
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,181 @@
+"""``lrscape plot``: figures from a saved surface."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import positive, some_of
+from .output import Output, add_output_options
+
+if TYPE_CHECKING:  # slow to import, and --help does without
+    from ..landscape import LossSurface
+
+FORMATS = ("png", "pdf", "svg")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of figure.
+
+    Attributes:
+        function: Its name in ``lrscape.viz``.
+        dims: Dimensions of the surfaces it draws.
+    """
+
+    function: str
+    dims: int
+
+
+KINDS = {"contour": Kind("contour", 2), "surface": Kind("surface3d", 2), "line": Kind("line", 1)}
+
+EPILOG = """\
+examples:
+  lrscape plot surface.npz                                   every kind that fits, into figures/
+  lrscape plot surface.npz --kind contour,surface -o figures/
+  lrscape plot surface.npz --kind contour --log --format pdf
+  lrscape plot line.npz --kind line --metric top1
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command's parser.
+
+    Args:
+        subparsers: What ``ArgumentParser.add_subparsers`` returned.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "plot",
+        help="draw a surface that probe saved",
+        description="Draw a surface that lrscape probe saved. Each kind becomes a file SURFACE-KIND[-METRIC].FORMAT.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("surface", metavar="SURFACE", type=Path, help="the .npz file")
+    parser.add_argument(
+        "--kind",
+        type=some_of(KINDS),
+        metavar="KIND,...",
+        help="what to draw, of "
+        + ", ".join(f"{name} ({kind.dims}-D)" for name, kind in KINDS.items())
+        + "; default: all",
+    )
+    parser.add_argument("--log", action="store_true", help="logarithmic losses")
+    parser.add_argument("--metric", help="draw this metric instead of the loss")
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("figures"), help="folder, made if needed (default: figures)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="png", help="default: png")
+    parser.add_argument("--dpi", type=positive, default=300.0, help="pixels per inch (default: 300)")
+    add_output_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw and save.
+
+    Args:
+        arguments: Of this command.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        FileNotFoundError: If there is no such surface.
+    """
+    if not arguments.surface.is_file():
+        raise FileNotFoundError(f"there is no surface {arguments.surface}; make one with lrscape probe")
+    with Output(arguments) as output:
+        from ..landscape import LossSurface
+
+        surface = LossSurface.load(arguments.surface)
+        kinds = choose_kinds(surface, arguments.kind)
+        _make_folder(arguments.out)
+        files = []
+        for name in kinds:
+            target = arguments.out / file_name(arguments.surface.stem, name, arguments.metric, arguments.format)
+            draw(surface, name, target, log=arguments.log, metric=arguments.metric, dpi=arguments.dpi)
+            files.append(target)
+        record = {"surface": str(arguments.surface), "files": [str(file) for file in files]}
+        output.result(record, [(name, str(file)) for name, file in zip(kinds, files, strict=True)])
+    return 0
+
+
+def file_name(stem: str, kind: str, metric: str | None, suffix: str) -> str:
+    """Name a figure's file.
+
+    Args:
+        stem: Name of the surface.
+        kind: A name in KINDS.
+        metric: The metric that is drawn, None for the loss.
+        suffix: The format.
+
+    Returns:
+        The name.
+
+    Example:
+        >>> file_name("surface", "contour", "top 1", "pdf")
+        'surface-contour-top_1.pdf'
+    """
+    drawn = [] if metric is None else ["".join(c if c.isalnum() or c in "-_" else "_" for c in metric)]
+    return "-".join([stem, kind, *drawn]) + f".{suffix}"
+
+
+def choose_kinds(surface: LossSurface, asked: list[str] | None) -> list[str]:
+    """Check the kinds that were asked for, or choose all that fit.
+
+    Args:
+        surface: What is to be drawn.
+        asked: Names of kinds, None for all that fit.
+
+    Returns:
+        Names of kinds.
+
+    Raises:
+        ValueError: If a kind draws another number of dimensions, or none fits.
+    """
+    fitting = [name for name, kind in KINDS.items() if kind.dims == surface.dims]
+    wrong = [name for name in asked or [] if name not in fitting]
+    if wrong or not fitting:
+        needed = [f"--kind {name} draws {KINDS[name].dims}-D surfaces" for name in wrong[:1]]
+        advice = f"use --kind {','.join(fitting)}" if fitting else f"drawn can be {', '.join(KINDS)} (1-D and 2-D)"
+        raise ValueError(f"{', '.join([*needed, f'this one is {surface.dims}-D'])}; {advice}")
+    return asked or fitting
+
+
+def draw(surface: LossSurface, kind: str, path: Path, *, log: bool, metric: str | None, dpi: float) -> None:
+    """Draw one figure into a file.
+
+    Args:
+        surface: What to draw.
+        kind: A name in KINDS.
+        path: The file; its suffix is the format.
+        log: Logarithmic losses.
+        metric: Draw this metric instead of the loss.
+        dpi: Pixels per inch.
+    """
+    if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from .. import viz
+
+    function: Callable[..., Any] = getattr(viz, KINDS[kind].function)
+    axes = function(surface, log=log, metric=metric)
+    try:
+        viz.save(axes, path, dpi=dpi)
+    finally:
+        plt.close(axes.figure)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {path} ({error.strerror}); choose another --out") from error
