@@ -107,7 +107,7 @@ def _probe(checkpoint: Path, arguments: argparse.Namespace, output: Output) -> t
     landscape.load_checkpoint(model, checkpoint)
     objective = landscape.Objective(
         lambda model, batch: F.cross_entropy(model(batch[0]), batch[1]),
-        digits.data(),
+        digits.data(arguments.seed),
         metrics={"accuracy": lambda model, batch: (model(batch[0]).argmax(1) == batch[1]).to(torch.float64).mean()},
     )
     directions = landscape.random_directions(model, 2, seed=arguments.seed)

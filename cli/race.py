@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
 from ..schedulers import LandscapeLR, TopoLR
-from .digits import Digits, model
+from .digits import Digits, model, noisy_labels
 
 PEAK = 3e-3
 BATCH = 64
-NOISE = 0.2  # share of wrong training labels: without them every schedule ends above 98 % and there is nothing to see
 
 ARMS: dict[str, Callable[[Optimizer, nn.Module, int], LRScheduler]] = {
     "constant": lambda optimizer, _model, _steps: LambdaLR(optimizer, lambda _: 1.0),
@@ -51,22 +50,6 @@ class Outcome:
     probing: float = 0.0
 
 
-def noisy_labels(data: Digits, seed: int) -> Tensor:
-    """Replace a fifth of the training labels by wrong ones.
-
-    Args:
-        data: The digits.
-        seed: Of the choice.
-
-    Returns:
-        Labels of the training set.
-    """
-    stream = torch.Generator().manual_seed(seed)
-    wrong = torch.rand(len(data.y), generator=stream) < NOISE
-    shift = torch.randint(1, 10, data.y.shape, generator=stream)
-    return torch.where(wrong, (data.y + shift) % 10, data.y)
-
-
 def _read(outcome: Outcome, data: Digits, step: int) -> None:
     outcome.model.eval()
     with torch.no_grad():
@@ -90,7 +73,7 @@ def train(arm: str, data: Digits, steps: int, seed: int, advance: Callable[[], o
     Returns:
         The outcome.
     """
-    labels = noisy_labels(data, seed)
+    labels = noisy_labels(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # inside the fork: the initialisation has no generator of its own
         net = model()

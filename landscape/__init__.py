@@ -1,6 +1,7 @@
 """Losses at points around a model: directions, points, evaluation, surfaces, features, checkpoints."""
 
-from .checkpoints import CheckpointReport, load_checkpoint, read_checkpoint
+from .checkpoint_formats import read_checkpoint
+from .checkpoints import CheckpointReport, load_checkpoint
 from .directions import Directions, directions_from_vectors, random_directions
 from .evaluate import evaluate
 from .features import Features, QuadraticFit, features, quadratic_fit, sharpness, variance

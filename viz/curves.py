@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from .keys import legend_below
 from .line import DASHES
+from .scale import log_axis
 from .style import LIGHT, canvas, open_frame
 
 
@@ -60,14 +62,14 @@ def curves(
                 "color": theme.series[number % len(theme.series)],
                 "linestyle": DASHES[number % len(DASHES)],
                 "linewidth": theme.line,
-                "label": f"{name} ({y[-1]:.3g})",
+                "label": f"{name} (last: {y[-1]:.3g})",
                 **kwargs,
             }
             ax.plot(x, y, **look)
         if log:
-            ax.set_yscale("log")
+            log_axis(ax, np.concatenate([y for _, y in arrays.values()]))
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if title is not None:
             ax.set_title(title)
-        ax.legend(frameon=False, title="last value in brackets", title_fontsize=theme.small)
+        legend_below(ax, list(ax.lines)[-len(arrays) :], theme)
         return ax

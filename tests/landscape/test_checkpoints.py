@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrscape.landscape.checkpoints import load_checkpoint, read_checkpoint
+from lrscape.landscape import load_checkpoint, read_checkpoint
 
 
 class Net(nn.Module):
