@@ -91,6 +91,7 @@ class ClosureTask:
 
     def __init__(self, closure: Closure) -> None:
         self.closure = closure
+        self._parameters: list[nn.Parameter] | None = None
 
     def units(self, device: torch.device) -> Iterator[None]:
         """Iterate once.
@@ -131,7 +132,11 @@ class ClosureTask:
             if "does not require grad" in str(error):
                 raise ValueError(_NO_BACKWARD) from error
             raise
-        if any(parameter.grad is not None for parameter in model.parameters()):  # gradients are taken away meanwhile
+        if self._parameters is None:
+            self._parameters = list(
+                model.parameters()
+            )  # once: walking through the modules costs as much as a small layer
+        if any(parameter.grad is not None for parameter in self._parameters):  # gradients are taken away meanwhile
             raise ValueError(_NO_BACKWARD)
         loss = loss.to(accumulator(loss)).reshape(1)
         return loss, torch.ones_like(loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .filters import match_filters, match_layer
+from .filters import match_filters_, match_layer_
 from .parameters import ParameterChoice, Slot, left_out, movable, working_dtype
 
 Norm = Literal["filter", "layer", "none"]
@@ -71,6 +72,35 @@ class Directions:
         cosines: NDArray[np.float64] = np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
         return cosines
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the directions to an ``.npz`` file, atomically.
+
+        Args:
+            path: Where; the name is taken as it is.
+        """
+        from .direction_files import write_directions
+
+        write_directions(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Directions:
+        """Read directions that :meth:`save` wrote; no pickled object is ever loaded.
+
+        Args:
+            path: The file.
+            model: Put each tensor where this model's parameter is; on the CPU without.
+
+        Returns:
+            The directions.
+
+        Raises:
+            ValueError: If the file holds no directions, is damaged, comes from a newer version, or does not fit the
+                model.
+        """
+        from .direction_files import read_directions
+
+        return read_directions(path, model)
+
 
 def stream_seed(seed: Seed, index: int, name: str) -> int:
     """Derive the seed of one parameter's private random stream.
@@ -95,29 +125,42 @@ def stream_seed(seed: Seed, index: int, name: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _draw(slot: Slot, index: int, seed: Seed, generator: str) -> Tensor:
+def _draw(slot: Slot, k: int, seed: Seed, generator: str) -> Tensor:
     device = torch.device("cpu") if generator == "cpu" else slot.parameter.device
-    stream = torch.Generator(device=device).manual_seed(stream_seed(seed, index, slot.canonical))
     # Always float32, so that a float32 and a float64 copy of a model get the same direction.
-    return torch.randn(slot.parameter.shape, generator=stream, device=device, dtype=torch.float32)
+    drawn = torch.empty(k, *slot.parameter.shape, device=device, dtype=torch.float32)
+    for index in range(k):
+        stream = torch.Generator(device=device).manual_seed(stream_seed(seed, index, slot.canonical))
+        drawn[index].normal_(generator=stream)
+    return drawn
 
 
-def _random_tensor(slot: Slot, index: int, norm: Norm, bias: str, seed: Seed, generator: str) -> Tensor:
-    dtype = working_dtype(slot.parameter)
-    if slot.parameter.dim() <= 1 and bias == "zero":
-        return torch.zeros_like(slot.parameter, dtype=dtype)
-    drawn = _draw(slot, index, seed, generator)
-    values = slot.parameter.detach().to(drawn.device, dtype)
-    drawn = drawn.to(dtype)
+def _random_tensor(slot: Slot, k: int, norm: Norm, bias: str, seed: Seed, generator: str) -> Tensor:
+    parameter, dtype = slot.parameter.detach(), working_dtype(slot.parameter)
+    if parameter.dim() <= 1 and bias == "zero":
+        return torch.zeros(k, *parameter.shape, dtype=dtype, device=parameter.device)
+    drawn = _draw(slot, k, seed, generator)
+    values, drawn = parameter.to(drawn.device, dtype), drawn.to(dtype)
     if norm == "filter":
-        drawn = match_filters(drawn, slot, values)
+        match_filters_(drawn, slot, values)
     elif norm == "layer":
-        drawn = match_layer(drawn, values)
-    return drawn.to(slot.parameter.device)
+        match_layer_(drawn, values)
+    return drawn.to(parameter.device)
 
 
-def _orthogonalised(tensors: dict[str, Tensor], k: int) -> dict[str, Tensor]:
-    """Run modified Gram–Schmidt over whole vectors, each direction keeping its length."""
+def gram_schmidt(tensors: dict[str, Tensor], k: int) -> dict[str, Tensor]:
+    """Make directions orthogonal as whole vectors, in place, each keeping its length (modified Gram–Schmidt).
+
+    Args:
+        tensors: Of k directions.
+        k: Their number.
+
+    Returns:
+        The same tensors.
+
+    Raises:
+        ValueError: If a direction lies in the span of those before it.
+    """
 
     def inner(i: int, j: int) -> float:
         return sum(float(torch.sum(t[i].double() * t[j].double())) for t in tensors.values())
@@ -133,8 +176,8 @@ def _orthogonalised(tensors: dict[str, Tensor], k: int) -> dict[str, Tensor]:
         left = inner(i, i) ** 0.5
         if length > 0 and left <= 1e-6 * length:
             raise ValueError(
-                f"orthogonal=True asks for {k} orthogonal directions, but direction {i} lies in the span of the rest: "
-                "the parameters that move have too few dimensions. Ask for fewer directions."
+                f"{k} orthogonal directions cannot be had: direction {i} (from 0) lies in the span of those before it, "
+                "which may be all that the parameters have room for. Use fewer directions, or others."
             )
         for tensor in tensors.values():
             tensor[i].mul_(length / left if left > 0 else 1.0)
@@ -199,12 +242,9 @@ def random_directions(
         raise ValueError(
             "bias='zero' leaves no direction: every parameter that moves is 0-d or 1-D. Pass bias='match' to move them."
         )
-    tensors = {
-        slot.canonical: torch.stack([_random_tensor(slot, i, norm, bias, seed, generator) for i in range(k)])
-        for slot in slots
-    }
+    tensors = {slot.canonical: _random_tensor(slot, k, norm, bias, seed, generator) for slot in slots}
     if orthogonal:
-        tensors = _orthogonalised(tensors, k)
+        tensors = gram_schmidt(tensors, k)
     details = {"norm": norm, "bias": bias, "orthogonal": orthogonal, "seed": seed, "generator": generator}
     return Directions(tensors, "random", details, left_out(model, slots))
 

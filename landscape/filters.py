@@ -58,39 +58,32 @@ def filter_layout(slot: Slot) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return shape, tuple(range(1, len(shape)))
 
 
-def match_filters(direction: Tensor, slot: Slot, parameter: Tensor) -> Tensor:
-    """Rescale a draw so that each of its filters is as long as the parameter's.
+def match_filters_(directions: Tensor, slot: Slot, parameter: Tensor) -> None:
+    """Rescale draws in place so that each of their filters is as long as the parameter's.
 
     d_f ← d_f · |p_f| / (|d_f| + 1e-10), filter by filter (Li et al. 2018, section 4, arXiv:1712.09913).
 
     Args:
-        direction: The draw, in the parameter's shape.
+        directions: k contiguous draws, shape (k, *parameter.shape).
         slot: The parameter and the module that owns it.
-        parameter: The parameter's values on the direction's device and in its dtype.
-
-    Returns:
-        The rescaled draw.
+        parameter: The parameter's values on the draws' device and in their dtype.
     """
     view, dims = filter_layout(slot)
-    drawn = direction.reshape(view)
+    drawn = directions.view(len(directions), *view)
     target = torch.linalg.vector_norm(parameter.reshape(view), dim=dims, keepdim=True)
-    length = torch.linalg.vector_norm(drawn, dim=dims, keepdim=True)
-    matched: Tensor = drawn * (target / (length + EPSILON))
-    return matched.reshape(direction.shape)
+    length = torch.linalg.vector_norm(drawn, dim=[1 + dim for dim in dims], keepdim=True)
+    drawn.mul_(target / (length + EPSILON))
 
 
-def match_layer(direction: Tensor, parameter: Tensor) -> Tensor:
-    """Rescale a draw so that it is as long as the whole parameter.
+def match_layer_(directions: Tensor, parameter: Tensor) -> None:
+    """Rescale draws in place so that each is as long as the whole parameter.
 
     d ← d · |p| / (|d| + 1e-10).
 
     Args:
-        direction: The draw, in the parameter's shape.
-        parameter: The parameter's values on the direction's device and in its dtype.
-
-    Returns:
-        The rescaled draw.
+        directions: k contiguous draws, shape (k, *parameter.shape).
+        parameter: The parameter's values on the draws' device and in their dtype.
     """
-    target: Tensor = torch.linalg.vector_norm(parameter)
-    scaled: Tensor = direction * (target / (torch.linalg.vector_norm(direction) + EPSILON))
-    return scaled
+    drawn = directions.view(len(directions), -1)
+    length = torch.linalg.vector_norm(drawn, dim=1, keepdim=True)
+    drawn.mul_(torch.linalg.vector_norm(parameter) / (length + EPSILON))

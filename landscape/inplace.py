@@ -37,17 +37,22 @@ class Mover:
     """
 
     def __init__(self, slots: list[Slot], directions: Directions) -> None:
-        self.parameters: list[Tensor] = [slot.parameter.detach() for slot in slots]
-        self.backup = [torch.empty_like(p).copy_(p) for p in self.parameters]
-        k = len(directions)
-        self._steps = [
-            [_laid_out(directions.tensors[s.canonical][j], p) for s, p in zip(slots, self.parameters, strict=True)]
-            for j in range(k)
-        ]
-        self._rounded = [
-            (p, b, i) for i, (p, b) in enumerate(zip(self.parameters, self.backup, strict=True)) if p.element_size() < 4
-        ]
-        self._exact = [i for i, p in enumerate(self.parameters) if p.element_size() >= 4]
+        self.backup = [torch.empty_like(slot.parameter).copy_(slot.parameter.detach()) for slot in slots]
+        self._exact: list[Tensor] = []
+        self._exact_backup: list[Tensor] = []
+        self._steps: list[list[Tensor]] = [[] for _ in range(len(directions))]
+        self._rounded: list[tuple[Tensor, Tensor, Tensor]] = []
+        for slot, backup in zip(slots, self.backup, strict=True):
+            parameter, step = slot.parameter.detach(), directions.tensors[slot.canonical]
+            if step.device.type == "cpu" and step.dim() <= 2 and not step.any():
+                continue  # a bias that does not move; on an accelerator asking would wait for it
+            if parameter.element_size() < 4:
+                self._rounded.append((parameter, backup, step))
+            else:
+                self._exact.append(parameter)
+                self._exact_backup.append(backup)
+                for j, steps in enumerate(self._steps):
+                    steps.append(_laid_out(step[j], parameter))
 
     def move(self, coordinates: NDArray[np.float64]) -> None:
         """Move to a point.
@@ -55,16 +60,15 @@ class Mover:
         Args:
             coordinates: Shape (k,).
         """
-        exact = [self.parameters[i] for i in self._exact]
-        if exact:
-            torch._foreach_copy_(exact, [self.backup[i] for i in self._exact])
-        for j, c in enumerate(coordinates.tolist()):
-            if c != 0 and exact:
-                torch._foreach_add_(exact, [self._steps[j][i] for i in self._exact], alpha=c)
-        for parameter, backup, i in self._rounded:  # computed in float32, rounded once
+        if self._exact:
+            torch._foreach_copy_(self._exact, self._exact_backup)
+            for c, steps in zip(coordinates.tolist(), self._steps, strict=True):
+                if c != 0:
+                    torch._foreach_add_(self._exact, steps, alpha=c)
+        for parameter, backup, step in self._rounded:  # computed in float32, rounded once
             moved = backup.float()
-            for j, c in enumerate(coordinates.tolist()):
-                moved.add_(self._steps[j][i], alpha=c)
+            for c, one in zip(coordinates.tolist(), step, strict=True):
+                moved.add_(one, alpha=c)
             parameter.copy_(moved)
         # autocast keeps casts of leaf tensors; a stale one would hide the move
         torch.clear_autocast_cache()

@@ -8,16 +8,15 @@ import torch
 from torch import nn
 
 from .directions import Directions
-from .parameters import Slot
+from .parameters import all_slots
 from .points import Points
 
 
-def provenance(model: nn.Module, slots: list[Slot], directions: Directions, points: Points) -> dict[str, Any]:
+def provenance(model: nn.Module, directions: Directions, points: Points) -> dict[str, Any]:
     """Collect what a reader needs to judge a surface or make it again.
 
     Args:
         model: The model.
-        slots: The parameters that moved.
         directions: The directions.
         points: The points.
 
@@ -25,6 +24,8 @@ def provenance(model: nn.Module, slots: list[Slot], directions: Directions, poin
         JSON values by name.
     """
     from .. import __version__
+
+    slots = [slot for slot in all_slots(model) if slot.canonical in directions.tensors]
 
     return {
         "lrscape": __version__,

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..landscape import evaluate, features, random_directions, sparse_stencil
-from ..landscape.evaluate import Engine
+from ..landscape import features, random_directions, sparse_stencil
 from ..landscape.modes import BatchNorm, check_batch_norm
 from ..landscape.parameters import ParameterChoice, movable
+from ..landscape.sweep import Engine, sweep
 from .base import BRAKE, LandscapeLR
 from .checks import Bound
 
@@ -234,7 +234,7 @@ class TopoLR(LandscapeLR):
         seed = (self.seed, self._probes)
         directions = random_directions(self.model, 2, bias=self.bias, seed=seed, parameters=self._parameters)
         stencil = sparse_stencil(self.span, self.reference_grid, self.samples, seed=seed)
-        surface = evaluate(self.model, closure, directions, stencil, engine=self.engine, batch_norm=self.batch_norm)
+        surface = sweep(self.model, closure, directions, stencil, engine=self.engine, batch_norm=self.batch_norm)
         self._probes += 1
         found = features(surface)
         return TopoMeasurement(

@@ -21,7 +21,7 @@ from lrscape.landscape import (
     random_directions,
     sparse_stencil,
 )
-from lrscape.landscape.evaluate import fixed_engine
+from lrscape.landscape.sweep import fixed_engine
 from lrscape.landscape.parameters import movable
 
 ENGINES = ["inplace", "batched"]
