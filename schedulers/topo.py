@@ -281,7 +281,8 @@ class TopoLR(LandscapeLR):
         if self._reference is None:
             self._reference = self._log_curvature
             return "reference"
-        self.assign(math.exp(self.gamma * (self._reference - self._log_curvature)))
+        exponent = self.gamma * (self._reference - self._log_curvature)
+        self.assign(math.exp(min(exponent, 700.0)))  # beyond, exp overflows; the bounds are long reached
         return "curvature"
 
     def _take_in(self, loss: float) -> None:

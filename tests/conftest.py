@@ -11,8 +11,8 @@ mpl.use("Agg")
 hypothesis.settings.register_profile("lrscape", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("lrscape")
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)  # the workers share the cores
+torch.set_num_threads(1)  # workers share the cores, and the models are small
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 
 @pytest.fixture(autouse=True)
