@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import torch
 
-    with Output(arguments) as output:
+    with Output(arguments) as output, _one_thread():
         start = time.perf_counter()
         out: Path = arguments.out
         out.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,19 @@ def run(arguments: argparse.Namespace) -> int:
         }
         output.result(record, _table(rows, outcomes, surface, seconds, out, total))
     return 0
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread: on a busy machine, two that wait for each other take ten times as long."""
+    import torch
+
+    kept = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(kept)
 
 
 def _train(arguments: argparse.Namespace, output: Output) -> dict[str, Outcome]:

@@ -59,7 +59,7 @@ def evaluate(
     Example:
         >>> from lrscape import landscape
         >>> model = nn.Linear(1, 1, bias=False)
-        >>> directions = landscape.directions_from_vectors(model, torch.ones(1))
+        >>> directions = landscape.directions_from_vectors(model, [[1.0]])
         >>> _ = nn.init.constant_(model.weight, 1.0)
         >>> landscape.evaluate(model, lambda: model.weight.sum() ** 2, directions, landscape.line(3)).losses
         array([0., 1., 4.])

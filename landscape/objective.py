@@ -69,7 +69,8 @@ class Objective:
     is, which token losses need.
 
     Args:
-        loss_fn: ``loss_fn(model, batch)`` returns a 0-d tensor or a pair (sum, count).
+        loss_fn: ``loss_fn(model, batch)`` returns a 0-d tensor, a 1-D tensor of one loss per example, or a pair
+            (sum, count).
         loader: Iterable of batches of any structure (tuples, dicts, any pytree); read anew at every pass, so a
             generator will not do. Tensors are moved to the model's device.
         metrics: By name, functions like ``loss_fn``. A metric that calls the model on the same batch as the loss
@@ -163,6 +164,10 @@ class Objective:
             total = total.to(accumulator(total))
             count = torch.as_tensor(value[1], device=total.device).detach()
             return total, count.to(total.dtype)
+        if isinstance(value, Tensor) and value.dim() == 1:  # one loss per example
+            total = check_scalar(value.sum(), name)
+            total = total.to(accumulator(total))
+            return total, torch.full_like(total, value.numel())
         mean = check_scalar(value, name)
         mean = mean.to(accumulator(mean))
         weight = torch.full_like(mean, batch_size(batch))

@@ -21,8 +21,8 @@ from lrscape.landscape import (
     random_directions,
     sparse_stencil,
 )
-from lrscape.landscape.sweep import fixed_engine
 from lrscape.landscape.parameters import movable
+from lrscape.landscape.sweep import fixed_engine
 
 ENGINES = ["inplace", "batched"]
 
@@ -128,6 +128,7 @@ def test_objective_weighs_batches_by_their_size_and_shares_the_forward_pass(engi
         shuffle=shuffle,
         metrics={
             "accuracy": lambda model, batch: (model(batch[0]).argmax(1) == batch[1]).double().mean(),
+            "each": lambda model, batch: (model(batch[0]).argmax(1) == batch[1]).double(),
             "tokens": lambda model, batch: (model(batch[0]).sum(), batch[0].numel()),
         },
     )
@@ -139,6 +140,7 @@ def test_objective_weighs_batches_by_their_size_and_shares_the_forward_pass(engi
     np.testing.assert_allclose(surface.losses, expected, rtol=1e-12)
     right = loop(model, lambda twin: (twin(x).argmax(1) == y).double().mean(), directions, surface.coordinates)
     np.testing.assert_allclose(surface.metrics["accuracy"], right, rtol=1e-12)
+    np.testing.assert_allclose(surface.metrics["each"], right, rtol=1e-12)
     mean = loop(model, lambda twin: twin(x).sum() / x.numel(), directions, surface.coordinates)
     np.testing.assert_allclose(surface.metrics["tokens"], mean, rtol=1e-11, atol=1e-15)
 
@@ -402,3 +404,65 @@ def test_progress_bar_counts_passes(capsys):
     model, directions = _linear()
     evaluate(model, lambda: model.weight.sum(), directions, grid(3), progress=True, engine="inplace")
     assert "9/9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_the_adapter_moves(engine):
+    """A LoRA-style layer: frozen weight plus a trainable product of low rank."""
+
+    class Adapted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(6, 4).requires_grad_(False)
+            self.down, self.up = nn.Linear(6, 2, bias=False), nn.Linear(2, 4, bias=False)
+            self.register_buffer("seen", torch.zeros(3, dtype=torch.int32))
+
+        def forward(self, x):
+            self.seen += 1
+            return self.base(x) + self.up(self.down(x))
+
+    model, x = Adapted().double(), torch.randn(5, 6, dtype=torch.float64)
+    directions = random_directions(model, 2)
+    assert set(directions.tensors) == {"down.weight", "up.weight"}
+    assert set(directions.left_out) == {"base.weight", "base.bias"}
+    surface = evaluate(model, lambda: model(x).square().mean(), directions, grid(3), engine=engine)
+    expected = loop(model, lambda twin: twin(x).square().mean(), directions, surface.coordinates)
+    np.testing.assert_allclose(surface.losses, expected, rtol=1e-12)
+    assert model.seen.tolist() == [0, 0, 0]
+    frozen = random_directions(model, 1, parameters=["base"])
+    moved = evaluate(model, lambda: model(x).square().mean(), frozen, line(3), engine=engine)
+    np.testing.assert_allclose(
+        moved.losses, loop(model, lambda twin: twin(x).square().mean(), frozen, line(3).coordinates), rtol=1e-12
+    )
+
+
+def test_transformers_style_model_whose_output_carries_the_loss():
+    """A dict batch, an output object with .loss, and a loss weighted by tokens."""
+    from types import SimpleNamespace
+
+    class Causal(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(9, 9)
+
+        def forward(self, input_ids, labels):
+            logits = self.table(input_ids)
+            loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+            return SimpleNamespace(loss=loss, logits=logits)
+
+    def tokens(model, batch):
+        count = (batch["labels"] != -100).sum()
+        return model(**batch).loss * count, count
+
+    model = Causal().double()
+    stream = torch.Generator().manual_seed(1)
+    batches = []
+    for length in (3, 7):
+        codes = torch.randint(9, (2, length), generator=stream)
+        batches.append({"input_ids": codes, "labels": codes.masked_fill(codes > 6, -100)})
+    surface = evaluate(model, Objective(tokens, batches), random_directions(model), grid(3))
+    with torch.no_grad():
+        sums = [F.cross_entropy(model.table(b["input_ids"]).flatten(0, 1), b["labels"].flatten(), reduction="sum",
+                                ignore_index=-100) for b in batches]  # fmt: skip
+    count = sum(int((b["labels"] != -100).sum()) for b in batches)
+    assert surface.center == pytest.approx(float(sum(sums)) / count, rel=1e-12)
