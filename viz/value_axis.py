@@ -1,0 +1,48 @@
+"""An axis that carries the values of a surface, with room at its ends."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
+
+from .scale import Scale, readable
+
+
+def room_around(scale: Scale, below: float, above: float) -> tuple[float, float]:
+    """Widen a range by parts of its width, on a logarithmic scale by as many powers.
+
+    Args:
+        scale: The range.
+        below: Part to add at the low end; negative for a place within the range.
+        above: Part to add at the high end.
+
+    Returns:
+        The ends.
+
+    Example:
+        >>> room_around(Scale(0.0, 10.0, log=False), 0.5, 0.25)
+        (-5.0, 12.5)
+    """
+    low, high = (float(np.log(end)) if scale.log else end for end in (scale.low, scale.high))
+    width = high - low
+    ends = (low - below * width, high + above * width)
+    return (float(np.exp(ends[0])), float(np.exp(ends[1]))) if scale.log else ends
+
+
+def value_ticks(axis: Axis, scale: Scale, ends: tuple[float, float]) -> None:
+    """Put readable numbers on an axis of values.
+
+    Args:
+        axis: The x or y axis of an Axes, on the scale that it is to have.
+        scale: Range of the values.
+        ends: What the axis shows.
+    """
+    if scale.log:
+        ticks = scale.ticks(6)
+    else:
+        ticks = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends))
+        ticks = ticks[(ticks >= ends[0]) & (ticks <= ends[1])]
+    axis.set_major_locator(FixedLocator(ticks.tolist()))
+    axis.set_major_formatter(FixedFormatter([readable(tick) for tick in ticks]))
+    axis.set_minor_locator(NullLocator())
