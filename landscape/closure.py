@@ -50,14 +50,14 @@ def accumulator(tensor: Tensor) -> torch.dtype:
 
 
 def check_scalar(value: object, name: str) -> Tensor:
-    """Check that a loss or metric is a real 0-d tensor, and detach it.
+    """Check that a loss or metric is a real 0-d tensor.
 
     Args:
         value: What the user's function returned.
         name: How to call it in the message.
 
     Returns:
-        The detached tensor.
+        The same tensor.
 
     Raises:
         TypeError: If it is not a tensor.
@@ -74,7 +74,7 @@ def check_scalar(value: object, name: str) -> Tensor:
         )
     if value.is_complex():
         raise ValueError(f"{name} must return a real number, got {value.dtype}")
-    return value.detach()
+    return value
 
 
 _NO_BACKWARD = (
@@ -127,7 +127,7 @@ class ClosureTask:
             RuntimeError: Whatever the closure itself raises.
         """
         try:
-            loss = check_scalar(self.closure(), "the closure")
+            loss = check_scalar(self.closure(), "the closure").detach()
         except RuntimeError as error:
             if "does not require grad" in str(error):
                 raise ValueError(_NO_BACKWARD) from error

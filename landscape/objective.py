@@ -34,6 +34,36 @@ def batch_size(batch: Any) -> int:
     return 1
 
 
+def weigh(value: Value, batch: Any, name: str) -> tuple[Tensor, Tensor]:
+    """Turn what a loss function returned into a sum and a weight, attached to the graph if there is one.
+
+    Args:
+        value: A 0-d mean, a 1-D tensor of one loss per example, or a pair (sum, count).
+        batch: The batch, whose size weighs a mean.
+        name: How to call the function in messages.
+
+    Returns:
+        Two 0-d tensors in the dtype of the sums.
+
+    Raises:
+        ValueError: If a tuple is no pair.
+    """
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise ValueError(f"{name} must return a tensor or a pair (sum, count), got a tuple of {len(value)}")
+        total = check_scalar(value[0], name)
+        total = total.to(accumulator(total))
+        return total, torch.as_tensor(value[1], device=total.device).detach().to(total.dtype)
+    if isinstance(value, Tensor) and value.dim() == 1:
+        total = check_scalar(value.sum(), name)
+        total = total.to(accumulator(total))
+        return total, torch.full_like(total, value.numel(), requires_grad=False)
+    mean = check_scalar(value, name)
+    mean = mean.to(accumulator(mean))
+    weight = torch.full_like(mean, batch_size(batch), requires_grad=False)
+    return mean * weight, weight
+
+
 class _SharedForward:
     """A model that answers a repeated call with the same objects from memory.
 
@@ -150,25 +180,7 @@ class Objective:
         shared: Any = _SharedForward(model) if self.metrics else model
         sums, weights = [], []
         for name, function in {"loss_fn": self.loss_fn, **self.metrics}.items():
-            total, weight = self._weighed(function(shared, unit), unit, name)
-            sums.append(total)
+            total, weight = weigh(function(shared, unit), unit, name)
+            sums.append(total.detach())
             weights.append(weight)
         return torch.stack(sums), torch.stack(weights)
-
-    @staticmethod
-    def _weighed(value: Value, batch: Any, name: str) -> tuple[Tensor, Tensor]:
-        if isinstance(value, tuple):
-            if len(value) != 2:
-                raise ValueError(f"{name} must return a tensor or a pair (sum, count), got a tuple of {len(value)}")
-            total = check_scalar(value[0], name)
-            total = total.to(accumulator(total))
-            count = torch.as_tensor(value[1], device=total.device).detach()
-            return total, count.to(total.dtype)
-        if isinstance(value, Tensor) and value.dim() == 1:  # one loss per example
-            total = check_scalar(value.sum(), name)
-            total = total.to(accumulator(total))
-            return total, torch.full_like(total, value.numel())
-        mean = check_scalar(value, name)
-        mean = mean.to(accumulator(mean))
-        weight = torch.full_like(mean, batch_size(batch))
-        return mean * weight, weight

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Span = float | tuple[float, float] | Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,7 +19,6 @@ class Points:
         coordinates: Shape (N, k), float64, in units of the directions.
         shape: Shape of the grid if the points form one (row-major, first direction first), else None.
         kind: "grid", "line", "sparse" or "points".
-        span: Largest absolute coordinate.
     """
 
     coordinates: NDArray[np.float64]
@@ -43,59 +45,147 @@ def _positive(name: str, value: float) -> float:
     return float(value)
 
 
-def _axis(n: int, span: float) -> NDArray[np.float64]:
-    # Symmetric to the last bit with an exact zero and exact ends, which linspace does not promise.
-    half = (n - 1) // 2
-    return np.arange(-half, half + 1) / half * span
+def _axis(n: int, low: float, high: float) -> NDArray[np.float64]:
+    if low == -high:
+        # Symmetric to the last bit with an exact zero and exact ends, which linspace does not promise.
+        half = (n - 1) // 2
+        return np.arange(-half, half + 1) / half * high
+    steps = np.arange(n)
+    axis: NDArray[np.float64] = (low * (n - 1 - steps) + high * steps) / (n - 1)
+    axis[np.abs(axis) < 1e-12 * (high - low)] = 0.0  # a step that meets the origin meets it exactly
+    axis[0], axis[-1] = low, high
+    return axis
 
 
-def grid(n: int, span: float = 1.0, dims: int = 2) -> Points:
-    """Make a regular grid with its centre exactly on the origin.
+def _ends(span: Span, dims: int) -> list[tuple[float, float]]:
+    """Read a span as (low, high) for each dimension."""
+    array = np.asarray(span, dtype=np.float64)
+    if array.shape == ():
+        return [(-_positive("span", float(array)), float(array))] * dims
+    if array.shape not in {(2,), (dims, 2)}:
+        raise ValueError(
+            f"span must be a number, a pair (low, high), or such a pair for each of the {dims} dimensions, got shape "
+            f"{array.shape}"
+        )
+    pairs = np.broadcast_to(array, (dims, 2)).tolist()
+    for low, high in pairs:
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise ValueError(f"span must run from a lower to a higher finite number, got ({low:g}, {high:g})")
+    return [(low, high) for low, high in pairs]
+
+
+def _counts(n: int | Sequence[int], ends: list[tuple[float, float]]) -> list[int]:
+    counts = [int(n)] * len(ends) if isinstance(n, int | np.integer) else [int(count) for count in n]
+    if len(counts) != len(ends):
+        raise ValueError(f"n must be one number, or one for each of the {len(ends)} dimensions, got {len(counts)}")
+    for count, (low, high) in zip(counts, ends, strict=True):
+        if low == -high and (count < 3 or count % 2 == 0):
+            raise ValueError(
+                "n must be odd and at least 3, so that the centre lies on the grid, got "
+                f"{count}; use {max(3, count + 1)}"
+            )
+        if count < 2:
+            raise ValueError(f"n must be at least 2 points, got {count}")
+    return counts
+
+
+def grid(n: int | Sequence[int], span: Span = 1.0, dims: int = 2) -> Points:
+    """Make a regular grid, with its centre exactly on the origin unless the span says otherwise.
 
     Args:
-        n: Points along each dimension; odd, so that one of them is the centre.
-        span: Half the width: coordinates run from −span to span, both included.
+        n: Points along each dimension, or one number per dimension; odd where the span is symmetric, so that one of
+            them is the centre.
+        span: Half the width: coordinates run from −span to span, both included. For a grid that is not centred on the
+            origin a pair (low, high), or one pair per dimension; a step that meets the origin meets it exactly.
         dims: Number of dimensions.
 
     Returns:
         n^dims points; the first coordinate varies slowest.
 
     Raises:
-        ValueError: If n is even or below 3, span is not positive, or dims is below 1.
+        ValueError: If n is even where the span is symmetric or too small, span is not positive or not ascending, a
+            number of dimensions does not fit, or dims is below 1.
 
     Example:
         >>> grid(3, span=0.5).coordinates[:4].tolist()
         [[-0.5, -0.5], [-0.5, 0.0], [-0.5, 0.5], [0.0, -0.5]]
+        >>> grid((2, 3), span=((0, 1), (-1, 1))).coordinates[-3:].tolist()
+        [[1.0, -1.0], [1.0, 0.0], [1.0, 1.0]]
     """
-    if n < 3 or n % 2 == 0:
-        raise ValueError(
-            f"n must be odd and at least 3, so that the centre lies on the grid, got {n}; use {max(3, n + 1)}"
-        )
     if dims < 1:
         raise ValueError(f"dims must be at least 1, got {dims}")
-    axes = np.meshgrid(*[_axis(n, _positive("span", span))] * dims, indexing="ij")
-    return Points(np.stack([axis.ravel() for axis in axes], axis=1), (n,) * dims, "grid")
+    ends = _ends(span, dims)
+    counts = _counts(n, ends)
+    axes = np.meshgrid(*[_axis(m, *pair) for m, pair in zip(counts, ends, strict=True)], indexing="ij")
+    return Points(np.stack([axis.ravel() for axis in axes], axis=1), tuple(counts), "grid")
 
 
-def line(n: int, span: float = 1.0) -> Points:
-    """Make points on a line with the centre exactly on the origin.
+def line(n: int, span: float | tuple[float, float] = 1.0) -> Points:
+    """Make points on a line, with the centre exactly on the origin unless the span says otherwise.
 
     Args:
-        n: Number of points; odd.
-        span: Coordinates run from −span to span, both included.
+        n: Number of points; odd where the span is symmetric.
+        span: Coordinates run from −span to span, both included; or a pair (low, high).
 
     Returns:
         n points in one dimension.
 
     Raises:
-        ValueError: If n is even or below 3, or span is not positive.
+        ValueError: If n is even or too small, or span is not positive or not ascending.
 
     Example:
         >>> line(5).coordinates.ravel().tolist()
         [-1.0, -0.5, 0.0, 0.5, 1.0]
+        >>> line(3, span=(0, 1)).coordinates.ravel().tolist()
+        [0.0, 0.5, 1.0]
     """
     made = grid(n, span, dims=1)
     return Points(made.coordinates, made.shape, "line")
+
+
+def grid_around(coordinates: ArrayLike, n: int = 25, margin: float = 0.25) -> Points:
+    """Make a regular grid that holds given points, e.g. the path of a trajectory, with some room around them.
+
+    It is equally wide along every dimension. Where the origin lies inside, it lies exactly on the grid.
+
+    Args:
+        coordinates: Shape (T, k).
+        n: Points along each dimension; at least 3.
+        margin: Room on each side of the widest extent of the points, as a fraction of it.
+
+    Returns:
+        n^k points.
+
+    Raises:
+        ValueError: If the points are not finite or all the same, n is below 3, or margin is negative.
+
+    Example:
+        >>> grid_around([[0.0, 0.0], [1.0, 2.0]], n=5, margin=0.5).shape
+        (5, 5)
+    """
+    given = points(coordinates).coordinates
+    if n < 3:
+        raise ValueError(f"n must be at least 3 points along each dimension, got {n}")
+    if not (np.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin must be a number from 0 up, got {margin}")
+    low, high = given.min(axis=0), given.max(axis=0)
+    widest = float((high - low).max())
+    if widest == 0:
+        raise ValueError("coordinates are all the same point, which has no extent; use grid(n, span)")
+    middle, half = (low + high) / 2, (0.5 + margin) * widest
+    low, high = middle - half, middle + half
+    axes = [_through_origin(n, *pair) for pair in zip(low.tolist(), high.tolist(), strict=True)]
+    mesh = np.meshgrid(*axes, indexing="ij")
+    return Points(np.stack([axis.ravel() for axis in mesh], axis=1), (n,) * len(axes), "grid")
+
+
+def _through_origin(n: int, low: float, high: float) -> NDArray[np.float64]:
+    if not low < 0 < high:
+        return _axis(n, low, high)
+    # One cell more than the extent needs, so that the grid can be shifted to the origin and still holds the ends.
+    step = (high - low) / (n - 2)
+    axis: NDArray[np.float64] = (np.arange(n) - np.ceil(-low / step)) * step
+    return axis
 
 
 NEIGHBOURS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))

@@ -1,0 +1,104 @@
+"""Directions in files."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .directions import Directions
+from .files import atomic_write
+from .parameters import all_slots, working_dtype
+
+SCHEMA = 1
+
+
+def _json(value: object) -> object:
+    """Keep what JSON has, and write anything else as text."""
+    match value:
+        case Mapping():
+            return {str(key): _json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_json(item) for item in value]
+        case bool() | int() | float() | str() | None:
+            return value
+        case _:
+            return str(value)
+
+
+def write_directions(directions: Directions, path: str | os.PathLike[str]) -> None:
+    """Write directions to an ``.npz`` file, atomically.
+
+    Args:
+        directions: The directions.
+        path: Where; the name is taken as it is.
+    """
+    header = {
+        "schema": SCHEMA,
+        "kind": directions.kind,
+        "names": list(directions.tensors),
+        "details": _json(directions.details),
+        "left_out": list(directions.left_out),
+    }
+    # Numbered, because a parameter's name need not be a file name.
+    arrays: dict[str, NDArray[Any]] = {
+        f"tensor{i}": tensor.detach().cpu().numpy() for i, tensor in enumerate(directions.tensors.values())
+    }
+    arrays["directions"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
+
+
+def read_directions(path: str | os.PathLike[str], model: nn.Module | None = None) -> Directions:
+    """Read directions from a file; no pickled object is ever loaded.
+
+    Args:
+        path: A file of :func:`write_directions`.
+        model: Put each tensor where this model's parameter is; on the CPU without.
+
+    Returns:
+        The directions.
+
+    Raises:
+        ValueError: If the file holds no directions, is damaged, comes from a newer version, or does not fit the model.
+    """
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            header = json.loads(archive["directions"].tobytes().decode())
+            version = header["schema"]
+            if version > SCHEMA:
+                raise ValueError(f"it has schema {version}, this lrscape reads up to {SCHEMA}; update lrscape")
+            tensors = {name: torch.from_numpy(archive[f"tensor{i}"]) for i, name in enumerate(header["names"])}
+            if not tensors or len({tensor.shape[0] for tensor in tensors.values()}) != 1:
+                raise ValueError("its tensors are not the same number of directions each")
+            found = Directions(tensors, header["kind"], header["details"], tuple(header["left_out"]))
+    except (
+        ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError, zipfile.BadZipFile
+    ) as error:  # fmt: skip
+        raise ValueError(f"{os.fspath(path)} does not hold directions written by lrscape: {error}") from error
+    return found if model is None else _placed(found, model, path)
+
+
+def _placed(directions: Directions, model: nn.Module, path: str | os.PathLike[str]) -> Directions:
+    slots = {slot.canonical: slot for slot in all_slots(model)}
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in directions.tensors.items():
+        slot = slots.get(name)
+        if slot is None or slot.parameter.shape != tensor.shape[1:]:
+            has = "no such parameter" if slot is None else f"it with shape {tuple(slot.parameter.shape)}"
+            raise ValueError(
+                f"{os.fspath(path)} moves {name} with shape {tuple(tensor.shape[1:])}, but {type(model).__name__} has "
+                f"{has}; use the model that the directions were made from"
+            )
+        tensors[name] = tensor.to(slot.parameter.device, working_dtype(slot.parameter))
+    return Directions(tensors, directions.kind, directions.details, directions.left_out)
