@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .. import __version__
-from . import demo, plot, probe
+from . import compare, demo, plot, probe, tda, trajectory
 from .factories import importable_from_here
 from .failures import UsageError, explain
 
-COMMANDS: tuple[ModuleType, ...] = (demo, probe, plot)
+COMMANDS: tuple[ModuleType, ...] = (demo, probe, trajectory, plot, compare, tda)
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -28,6 +28,9 @@ examples:
   lrscape demo
   lrscape probe model.pt --model mycode:make_model --data mycode:make_batches --grid 51 --out surface.npz
   lrscape plot surface.npz --kind contour,surface -o figures/
+  lrscape trajectory epoch*.pt --sort --model mycode:make_model --data mycode:make_batches --figure path.png
+  lrscape compare before.npz after.npz -o both.png
+  lrscape tda before.npz after.npz -o figures/
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 
 def odd(text: str) -> int:
@@ -100,3 +101,80 @@ def positive_whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return int(text)
+
+
+def at_least_3(text: str) -> int:
+    """Read a number of grid points, which need not be odd where the grid is not centred.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        A whole number of at least 3.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is anything else.
+
+    Example:
+        >>> at_least_3("50")
+        50
+    """
+    number = positive_whole(text)
+    if number < 3:
+        raise argparse.ArgumentTypeError(f"must be at least 3 points a side, got {number}; use 3")
+    return number
+
+
+def list_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Make a reader of lists such as ``gradient,random,random``, in which a name may come again.
+
+    Args:
+        known: The names that may be given.
+
+    Returns:
+        A function from the argument to the names.
+    """
+    distinct = some_of(known)
+
+    def read(text: str) -> list[str]:
+        distinct(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+    return read
+
+
+class Span(argparse.Action):
+    """Reads ``S`` as a half-width, and ``LOW HIGH`` as both ends."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Store a positive number, or a pair of ascending ones.
+
+        Args:
+            parser: Whose option it is.
+            namespace: Where it goes.
+            values: The arguments, one or two.
+            option_string: The option as it was written.
+
+        Raises:
+            argparse.ArgumentError: If they are anything else.
+        """
+        texts = [str(value) for value in values or ()]
+        try:
+            numbers = [float(text) for text in texts]
+        except ValueError:
+            numbers = []
+        if len(numbers) == 1 and math.isfinite(numbers[0]) and numbers[0] > 0:
+            setattr(namespace, self.dest, numbers[0])
+        elif len(numbers) == 2 and all(map(math.isfinite, numbers)) and numbers[0] < numbers[1]:
+            setattr(namespace, self.dest, (numbers[0], numbers[1]))
+        else:
+            given = " ".join(texts)
+            raise argparse.ArgumentError(
+                self, f"must be a positive number, or two with the lower first, got {given!r}; CKPT goes before it"
+            )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .marks import mark_anchors, path_of
 from .options import positive, some_of
 from .output import Output, add_output_options
 
@@ -24,20 +25,42 @@ class Kind:
 
     Attributes:
         function: Its name in ``lrscape.viz``.
-        dims: Dimensions of the surfaces it draws.
+        dims: Dimensions of the surfaces it draws; None for any.
+        asked: Whether it is drawn only where it is asked for.
     """
 
     function: str
-    dims: int
+    dims: int | None
+    asked: bool = False
+
+    def fits(self, surface: LossSurface) -> bool:
+        """Tell whether it can draw a surface.
+
+        Args:
+            surface: What is to be drawn.
+
+        Returns:
+            Whether the dimensions fit.
+        """
+        return self.dims is None or self.dims == surface.dims
 
 
-KINDS = {"contour": Kind("contour", 2), "surface": Kind("surface3d", 2), "line": Kind("line", 1)}
+KINDS = {
+    "contour": Kind("contour", 2),
+    "surface": Kind("surface3d", 2),
+    "line": Kind("line", 1),
+    "basins": Kind("basins", 2, asked=True),
+    "persistence": Kind("persistence_diagram", None, asked=True),
+    "barcode": Kind("barcode", None, asked=True),
+    "mergetree": Kind("merge_tree", None, asked=True),
+}
 
 EPILOG = """\
 examples:
-  lrscape plot surface.npz                                   every kind that fits, into figures/
+  lrscape plot surface.npz                                   the landscape itself, into figures/
   lrscape plot surface.npz --kind contour,surface -o figures/
   lrscape plot surface.npz --kind contour --log --format pdf
+  lrscape plot surface.npz --kind basins,persistence         its topology; numbers come from lrscape tda
   lrscape plot line.npz --kind line --metric top1
 """
 
@@ -62,8 +85,9 @@ def add_parser(subparsers: Any) -> None:
         type=some_of(KINDS),
         metavar="KIND,...",
         help="what to draw, of "
-        + ", ".join(f"{name} ({kind.dims}-D)" for name, kind in KINDS.items())
-        + "; default: all",
+        + ", ".join(f"{name} ({f'{kind.dims}-D' if kind.dims else 'any'})" for name, kind in KINDS.items())
+        + "; default: "
+        + ", ".join(name for name, kind in KINDS.items() if not kind.asked),
     )
     parser.add_argument("--log", action="store_true", help="logarithmic losses")
     parser.add_argument("--metric", help="draw this metric instead of the loss")
@@ -83,18 +107,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     Returns:
         The exit code.
-
-    Raises:
-        FileNotFoundError: If there is no such surface.
     """
-    if not arguments.surface.is_file():
-        raise FileNotFoundError(f"there is no surface {arguments.surface}; make one with lrscape probe")
     with Output(arguments) as output:
-        from ..landscape import LossSurface
-
-        surface = LossSurface.load(arguments.surface)
+        surface = load_surface(arguments.surface)
         kinds = choose_kinds(surface, arguments.kind)
-        _make_folder(arguments.out)
+        make_folder(arguments.out)
         files = []
         for name in kinds:
             target = arguments.out / file_name(arguments.surface.stem, name, arguments.metric, arguments.format)
@@ -103,6 +120,26 @@ def run(arguments: argparse.Namespace) -> int:
         record = {"surface": str(arguments.surface), "files": [str(file) for file in files]}
         output.result(record, [(name, str(file)) for name, file in zip(kinds, files, strict=True)])
     return 0
+
+
+def load_surface(path: Path) -> LossSurface:
+    """Load a surface that probe saved.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The surface.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is no surface.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no surface {path}; make one with lrscape probe")
+    from ..landscape import LossSurface
+
+    return LossSurface.load(path)
 
 
 def file_name(stem: str, kind: str, metric: str | None, suffix: str) -> str:
@@ -130,7 +167,7 @@ def choose_kinds(surface: LossSurface, asked: list[str] | None) -> list[str]:
 
     Args:
         surface: What is to be drawn.
-        asked: Names of kinds, None for all that fit.
+        asked: Names of kinds, None for all that fit and need not be asked for.
 
     Returns:
         Names of kinds.
@@ -138,16 +175,18 @@ def choose_kinds(surface: LossSurface, asked: list[str] | None) -> list[str]:
     Raises:
         ValueError: If a kind draws another number of dimensions, or none fits.
     """
-    fitting = [name for name, kind in KINDS.items() if kind.dims == surface.dims]
+    fitting = [name for name, kind in KINDS.items() if kind.fits(surface)]
     wrong = [name for name in asked or [] if name not in fitting]
-    if wrong or not fitting:
+    chosen = asked or [name for name in fitting if not KINDS[name].asked]
+    if wrong or not chosen:
         needed = [f"--kind {name} draws {KINDS[name].dims}-D surfaces" for name in wrong[:1]]
-        advice = f"use --kind {','.join(fitting)}" if fitting else f"drawn can be {', '.join(KINDS)} (1-D and 2-D)"
-        raise ValueError(f"{', '.join([*needed, f'this one is {surface.dims}-D'])}; {advice}")
-    return asked or fitting
+        raise ValueError(f"{', '.join([*needed, f'this one is {surface.dims}-D'])}; use --kind {','.join(fitting)}")
+    return chosen
 
 
-def draw(surface: LossSurface, kind: str, path: Path, *, log: bool, metric: str | None, dpi: float) -> None:
+def draw(
+    surface: LossSurface, kind: str, path: Path, *, log: bool, metric: str | None, dpi: float, **options: Any
+) -> None:
     """Draw one figure into a file.
 
     Args:
@@ -157,6 +196,7 @@ def draw(surface: LossSurface, kind: str, path: Path, *, log: bool, metric: str 
         log: Logarithmic losses.
         metric: Draw this metric instead of the loss.
         dpi: Pixels per inch.
+        **options: Further arguments of the kind's function.
     """
     if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
         import matplotlib as mpl
@@ -167,14 +207,23 @@ def draw(surface: LossSurface, kind: str, path: Path, *, log: bool, metric: str 
     from .. import viz
 
     function: Callable[..., Any] = getattr(viz, KINDS[kind].function)
-    axes = function(surface, log=log, metric=metric)
+    axes = function(surface, log=log, metric=metric, **{**path_of(surface, kind), **options})
     try:
+        mark_anchors(axes, surface, kind, metric)
         viz.save(axes, path, dpi=dpi)
     finally:
         plt.close(axes.figure)
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make the folder that figures go to.
+
+    Args:
+        path: The folder; it may exist.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -92,8 +92,8 @@ def _panels(surfaces: list[LossSurface], names: list[str], metric: str | None, l
                 path = surface.provenance.get("path")
                 limits = (scale.low, scale.high)
                 contour(surface, ax, metric=metric, log=log, label=label, limits=limits, path=path, title=plain(name))
-                if i % across < across - 1 and i < len(surfaces) - 1:
-                    for inset in list(ax.child_axes):  # one colour bar for each row: it is the same for all
+                if i % across < across - 1:  # the colour bar is the same for all, and stands at the right edge
+                    for inset in list(ax.child_axes):
                         inset.remove()
         except BaseException:
             plt.close(figure)

@@ -108,7 +108,7 @@ def user(tmp_path, monkeypatch):
 @pytest.fixture
 def probe(user):
     def run(*arguments, checkpoint="model.pt", model="usercode:model", data="usercode:data", grid="3"):
-        size = () if any(a in {"--line", "--grid"} for a in arguments) else ("--grid", grid)
+        size = () if any(a in {"--line", "--grid", "--cube"} for a in arguments) else ("--grid", grid)
         return main(["probe", checkpoint, "--model", model, "--data", data, *size, *arguments])
 
     return run

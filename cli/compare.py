@@ -1,0 +1,151 @@
+"""``lrscape compare``: several surfaces in one table and one figure."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .columns import columns, number, place
+from .describe import describe, differences, only
+from .failures import UsageError
+from .options import positive
+from .output import Output, add_output_options
+from .plot import load_surface
+from .targets import check_figure
+from .tda_table import short_names
+
+if TYPE_CHECKING:  # slow to import, and --help does without
+    from ..landscape import LossSurface
+
+HEAD = ("surface", "centre", "lowest", "at", "sharpness", "curvature", "roughness")
+
+EPILOG = """\
+examples:
+  lrscape compare sgd.npz adam.npz
+  lrscape compare epoch1.npz epoch5.npz epoch20.npz -o runs.png --log
+  lrscape compare a.npz b.npz --metric top1 --json
+
+columns:
+  centre     loss of the model itself
+  lowest     lowest loss on the grid, and where it stands
+  sharpness  how much higher the neighbours of the centre lie on average, as a fraction of its loss; it grows with the
+             square of their distance
+  curvature  eigenvalues of the quadratic through the same points, loss per unit²
+  roughness  what a quadratic through all points leaves: 0 for a perfect bowl, 1 where nothing is bowl
+
+1-D surfaces are drawn over each other, 2-D ones side by side with the same colours. Numbers of topology: lrscape tda.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command's parser.
+
+    Args:
+        subparsers: What ``ArgumentParser.add_subparsers`` returned.
+    """
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "compare",
+        help="compare surfaces in a table and a figure",
+        description="Compare surfaces that lrscape probe or lrscape trajectory saved.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("surfaces", metavar="SURFACE", type=Path, nargs="+", help="at least two .npz files")
+    parser.add_argument("--metric", help="compare this metric instead of the loss")
+    parser.add_argument("-o", "--out", type=Path, metavar="FIGURE", help=".png, .pdf or .svg; none by default")
+    parser.add_argument("--log", action="store_true", help="logarithmic losses in the figure")
+    parser.add_argument("--dpi", type=positive, default=300.0, help="pixels per inch (default: 300)")
+    add_output_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print a table, and draw where asked.
+
+    Args:
+        arguments: Of this command.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: If there are fewer than two surfaces.
+        ValueError: If a surface lacks the metric.
+    """
+    paths = list(dict.fromkeys(arguments.surfaces))
+    if len(paths) < 2:
+        raise UsageError("comparing takes at least two different surfaces, got one; for one alone use lrscape plot")
+    check_figure(arguments.out, "--out")
+    with Output(arguments) as output:
+        surfaces: dict[Path, LossSurface] = {}
+        for path in paths:
+            try:
+                surfaces[path] = only(load_surface(path), arguments.metric)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+        names = short_names(paths)
+        unlike = differences(list(surfaces.values()))
+        if unlike:
+            output.note(f"not measured alike: {'; '.join(unlike)}")
+        if arguments.out is not None:
+            draw(surfaces, names, arguments)
+        described = {path: describe(surface) for path, surface in surfaces.items()}
+        record = {
+            "metric": arguments.metric or "loss",
+            "differences": unlike,
+            "surfaces": [{"surface": str(path), **numbers} for path, numbers in described.items()],
+            "figure": None if arguments.out is None else str(arguments.out),
+        }
+        lines = columns(HEAD, [row(names[path], numbers) for path, numbers in described.items()])
+        if arguments.out is not None:
+            lines.append(("figure", str(arguments.out)))
+        output.result(record, lines)
+    return 0
+
+
+def row(name: str, numbers: dict[str, Any]) -> tuple[str, ...]:
+    """Word one surface's numbers for a person.
+
+    Args:
+        name: Of the surface.
+        numbers: From :func:`~lrscape.cli.describe.describe`.
+
+    Returns:
+        One text for each column.
+    """
+    eigenvalues = [] if numbers["eigenvalues"] is None else [number(float(e)) for e in numbers["eigenvalues"]]
+    return (
+        name,
+        number(numbers["center"]),
+        number(numbers["minimum"]),
+        place(numbers["at"]),
+        number(numbers["sharpness"], 3),
+        ", ".join(filter(None, eigenvalues)),
+        number(numbers["roughness"], 3),
+    )
+
+
+def draw(surfaces: dict[Path, LossSurface], names: dict[Path, str], arguments: argparse.Namespace) -> None:
+    """Draw all surfaces into one file.
+
+    Args:
+        surfaces: By file.
+        names: Likewise.
+        arguments: Of the command.
+    """
+    if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from .. import viz
+
+    labels = [names[path] for path in surfaces]
+    figure = viz.compare(list(surfaces.values()), labels=labels, log=arguments.log, label=arguments.metric)
+    try:
+        viz.save(figure, arguments.out, dpi=arguments.dpi)
+    finally:
+        plt.close(figure)
