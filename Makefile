@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := landscape schedulers tda viz cli testing
+ROOMS := landscape schedulers optim tda viz cli testing
 TYPED := -m lrscape -m lrscape.__main__ $(foreach room,$(ROOMS),-p lrscape.$(room))
 
 .PHONY: demo test test-all test-oldest check format types docs bench clean
@@ -19,7 +19,7 @@ test-all: $(VENV)/.installed
 # The oldest torch that the package declares, with the contract suite on it.
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet "torch==2.9.*" -e ".[test]"
+	.venv-oldest/bin/python -m pip install --quiet "torch==2.10.*" -e ".[test]"
 	.venv-oldest/bin/python -m pytest -n 2 tests/schedulers tests/landscape
 
 check: $(VENV)/.installed types

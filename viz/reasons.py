@@ -15,6 +15,8 @@ KNOWN: dict[str, tuple[str, int]] = {
     "very sharp": ("v", 1),
     "moderately sharp": ("v", 4),
     "high variance": ("D", 3),
+    "rugged": ("D", 3),
+    "decelerate": ("v", 1),
     "neutral": ("o", 5),
     "curvature": ("o", 0),
     "brake": ("s", 6),
@@ -23,6 +25,7 @@ KNOWN: dict[str, tuple[str, int]] = {
     "non-finite": ("X", 6),
 }
 HOLLOW = {"moderately sharp"}
+RULE = " (rule)"  # TopoCNNLR decided by rule, since its network is not trained yet: the same mark, hollow
 SPARE = (("<", 0), (">", 1), ("p", 2), ("h", 3), ("d", 5), ("H", 4))
 
 
@@ -46,12 +49,13 @@ def looks(reasons: Iterable[str], theme: Theme) -> dict[str, dict[str, Any]]:
     for reason in reasons:
         if reason in chosen:
             continue
-        if reason in KNOWN:
-            marker, color = KNOWN[reason]
+        known = reason.removesuffix(RULE)
+        if known in KNOWN:
+            marker, color = KNOWN[known]
         else:
             marker, color = SPARE[spare % len(SPARE)]
             spare += 1
         chosen[reason] = {"marker": marker, "color": theme.series[color], "linestyle": "none"}
-        if reason in HOLLOW:
+        if reason in HOLLOW or reason.endswith(RULE):
             chosen[reason] |= {"markerfacecolor": theme.paper, "markeredgecolor": theme.series[color]}
     return chosen

@@ -4,12 +4,17 @@ from functools import partial
 
 import pytest
 
-from lrscape.schedulers import TopoLR
+from lrscape.schedulers import TopoCNNLR, TopoLR
 from lrscape.testing import CASES, SCHEDULER_CHECKS
+
+# Small grids, and training after every third probe.
+ONLINE = {"grid_size": 5, "min_samples": 3, "retrain_every": 3, "train_steps": 1, "buffer_capacity": 4}
 
 FACTORIES = {
     "TopoLR": TopoLR,
     "TopoLR published": partial(TopoLR, preset="published"),
+    "TopoCNNLR": partial(TopoCNNLR, **ONLINE),
+    "TopoCNNLR published": partial(TopoCNNLR, preset="published", **ONLINE),
 }
 
 
