@@ -143,7 +143,7 @@ def _draw(outcomes: dict[str, Outcome], surface: LossSurface, out: Path) -> list
     drawings: dict[str, Any] = {
         "contour": lambda ax: viz.contour(surface, ax, log=True, title="Training loss around the checkpoint"),
         "surface3d": lambda ax: viz.surface3d(surface, ax, log=True, title="Training loss around the checkpoint"),
-        "lr_trace": lambda ax: viz.lr_trace(topo.scheduler, ax, rates=topo.rates, title="TopoLR"),  # type: ignore[arg-type]
+        "lr_trace": lambda ax: viz.lr_trace(topo.scheduler, ax, rates=topo.rates, title="TopoLR"),  # type: ignore[arg-type]  # has a history
         "curves": lambda ax: viz.curves(
             {name: (outcome.steps, outcome.losses) for name, outcome in outcomes.items()},
             ax,

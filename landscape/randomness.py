@@ -38,7 +38,7 @@ def capture_global() -> Restore:
 
     def restore() -> None:
         random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+        np.random.set_state(numpy)  # noqa: NPY002  as above
         torch.set_rng_state(cpu)
         for i, state in enumerate(devices):
             if module is not None:

@@ -150,7 +150,7 @@ def check_bad_closure(factory: Factory, case: Case) -> None:
         state = copy.deepcopy(run.scheduler.state_dict())
         weights = [p.detach().clone() for p in run.model.parameters()]
         try:
-            run.scheduler.measure(closure)  # type: ignore[arg-type]
+            run.scheduler.measure(closure)  # type: ignore[arg-type]  # that is the point
         except kind:
             pass
         else:

@@ -86,7 +86,7 @@ def line(
             handles.extend(ax.plot(field.axes[0], _gaps(field), **look))
             _draw_band(ax, field, handles[-1].get_color(), log)  # type: ignore[attr-defined]  # a Line2D
             if mark_center and field.center is not None:
-                ax.plot(0, field.values[field.center], "o", markersize=3.5, color=handles[-1].get_color())  # type: ignore[attr-defined]
+                ax.plot(0, field.values[field.center], "o", markersize=3.5, color=handles[-1].get_color())  # type: ignore[attr-defined]  # likewise
         if log:
             log_axis(ax, np.concatenate([field.values for field in fields]))
         handles = handles if several or labels is not None else []
