@@ -20,7 +20,7 @@ test-all: $(VENV)/.installed
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet "torch==2.10.*" -e ".[test]"
-	.venv-oldest/bin/python -m pytest -n 2 tests/schedulers tests/landscape
+	.venv-oldest/bin/python -m pytest -n 2 tests/schedulers tests/landscape tests/optim
 
 check: $(VENV)/.installed types
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
-"""Draw every kind of landscape of issue 4 on the demo's digits, and measure the adaptive grid against the full one.
+"""Draw every kind of landscape on the demo's digits, and measure the adaptive grid against the full one.
 
-Run as ``python -m lrscape.benchmarks.gallery_issue4 FOLDER [--full SURFACE.npz]``; some minutes on one core, of which
+Run as ``python -m lrscape.benchmarks.gallery FOLDER [--full SURFACE.npz]``; some minutes on one core, of which
 the full 101×101 grid takes most. A surface of an earlier run can stand for it.
 """
 
