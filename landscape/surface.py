@@ -18,7 +18,7 @@ from .files import atomic_write
 SCHEMA = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LossSurface:
     """Values of a loss at N points in k directions.
 
@@ -53,6 +53,12 @@ class LossSurface:
                 raise ValueError(f"{name} must have shape ({n},) like the losses, got {value.shape}")
         if self.shape is not None and (int(np.prod(self.shape)) != n or len(self.shape) != self.dims):
             raise ValueError(f"shape {self.shape} does not hold {n} points in {self.dims} dimensions")
+
+    def __repr__(self) -> str:
+        form = "×".join(map(str, self.shape)) if self.shape else f"{len(self)} points"
+        finite = self.losses[np.isfinite(self.losses)]
+        lowest = f"{finite.min():.4g}" if len(finite) else "none finite"
+        return f"LossSurface({form}, center={self.center:.4g}, lowest={lowest})"
 
     def __len__(self) -> int:
         return len(self.losses)

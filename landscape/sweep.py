@@ -76,8 +76,8 @@ def _task(objective: Objective | Closure) -> Task:
     if callable(objective):
         return ClosureTask(objective)
     raise TypeError(
-        f"objective must be an lrscape.landscape.Objective or a closure that returns the loss, got "
-        f"{type(objective).__name__}"
+        f"objective must be an lrscape.landscape.Objective or a closure, a function that returns the loss, got "
+        f"{type(objective).__name__}; pass e.g. lambda: criterion(model(x), y)"
     )
 
 

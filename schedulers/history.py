@@ -41,6 +41,10 @@ class History:
     def __init__(self, size: int) -> None:
         self._decisions: deque[Decision] = deque(maxlen=size)
 
+    def __repr__(self) -> str:
+        latest = f", the latest: {self._decisions[-1]}" if self._decisions else ""
+        return f"<History of {len(self)} decisions{latest}>"
+
     def __len__(self) -> int:
         return len(self._decisions)
 

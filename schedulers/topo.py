@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -205,6 +206,7 @@ class TopoLR(LandscapeLR):
         self.batch_norm = batch_norm
         self._parameters = parameters
         self._probes = 0
+        self._told = False
         self._average: float | None = None
         self._log_curvature: float | None = None
         self._reference: float | None = None
@@ -236,6 +238,15 @@ class TopoLR(LandscapeLR):
         stencil = sparse_stencil(self.span, self.reference_grid, self.samples, seed=seed)
         surface = sweep(self.model, closure, directions, stencil, engine=self.engine, batch_norm=self.batch_norm)
         self._probes += 1
+        if not self._told and math.isfinite(surface.center) and (surface.losses == surface.center).all():
+            self._told = True
+            warnings.warn(
+                f"the loss is {surface.center:g} at all {len(surface)} points : the closure does not depend "
+                "on the parameters of the model given to TopoLR. Compute the loss inside it, e.g. lambda: "
+                "criterion(model(x), y); this is said once",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         found = features(surface)
         return TopoMeasurement(
             loss=found.center,

@@ -82,6 +82,12 @@ def test_missing_file_is_a_missing_file(tmp_path):
         LossSurface.load(tmp_path / "absent.npz")
 
 
+def test_a_surface_prints_as_one_line():
+    made = surface()
+    assert repr(made) == "LossSurface(5×5, center=1, lowest=1)"
+    assert "none finite" in repr(LossSurface(made.coordinates, made.losses * np.nan))
+
+
 def test_shapes_are_checked():
     made = grid(3)
     with pytest.raises(ValueError, match=r"got \(9, 2\) and \(8,\)"):

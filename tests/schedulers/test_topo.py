@@ -149,6 +149,22 @@ def test_measured_curvature_is_that_of_the_loss():
     assert ours.measure(closure).curvature != found.curvature  # a new plane each time
 
 
+def test_a_closure_over_something_else_is_told_once():
+    model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    ours = TopoLR(torch.optim.SGD(model.parameters(), lr=1.0), model)
+    with pytest.warns(RuntimeWarning, match="does not depend on the parameters"):
+        ours.measure(lambda: other.weight.sum())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours.measure(lambda: other.weight.sum())
+
+
+def test_history_prints_its_latest_decision():
+    ours = scheduler()
+    ours.observe(measurement(curvature=2.0))
+    assert repr(ours.history).startswith("<History of 1 decisions, the latest: Decision(step=0")
+
+
 def test_published_preset_uses_25_points_and_moves_biases():
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
     calls = []
