@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..landscape import features, random_directions, sparse_stencil
-from ..landscape.modes import BatchNorm, check_batch_norm
-from ..landscape.parameters import ParameterChoice, movable
-from ..landscape.sweep import Engine, sweep
-from .base import BRAKE, LandscapeLR
+from ..landscape import features, sparse_stencil
+from ..landscape.modes import BatchNorm
+from ..landscape.parameters import ParameterChoice
+from ..landscape.sweep import Engine
+from .base import BRAKE
 from .checks import Bound
-
-EMA = 0.2  # weight of the newest loss in the average of the divergence brake
+from .plane import PlaneLR
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +79,7 @@ def published_rule(sharpness: float, variance: float) -> tuple[float, str]:
     return 1.0, "neutral"
 
 
-class TopoLR(LandscapeLR):
+class TopoLR(PlaneLR):
     """Steer the learning rate by the loss landscape on a random plane, probed every ``interval`` steps.
 
     **Corrected (default).** A quadratic is fitted to nine points of a fresh filter-normalised random plane; q is the
@@ -181,48 +180,37 @@ class TopoLR(LandscapeLR):
         history_size: int = 10_000,
         last_epoch: int = -1,
     ) -> None:
-        if preset not in {"corrected", "published"}:
-            raise ValueError(f"preset must be 'corrected' or 'published', got {preset!r}")
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing must be at least 0 and below 1, got {smoothing}")
         if not (math.isfinite(gamma) and gamma > 0):
             raise ValueError(f"gamma must be positive, got {gamma}")
-        if not brake > 1:
-            raise ValueError(f"brake must be above 1, got {brake}")
-        check_batch_norm(batch_norm)
-        movable(model, parameters)
-        published = preset == "published"
-        self.model = model
-        self.preset = preset
-        self.span = span
         self.reference_grid = reference_grid
-        self.samples = (16 if published else 0) if samples is None else samples
-        self.bias: Literal["zero", "match"] = ("match" if published else "zero") if bias is None else bias
-        self.seed = seed
+        self.samples = (16 if preset == "published" else 0) if samples is None else samples
         self.gamma = gamma
         self.smoothing = smoothing
-        self.brake = brake
-        self.engine = engine
-        self.batch_norm = batch_norm
-        self._parameters = parameters
-        self._probes = 0
         self._told = False
-        self._average: float | None = None
         self._log_curvature: float | None = None
         self._reference: float | None = None
         sparse_stencil(span, reference_grid, self.samples)  # rejects bad numbers now rather than at the first probe
         super().__init__(
             optimizer,
+            model,
+            preset=preset,
+            span=span,
+            bias=bias,
+            seed=seed,
+            brake=brake,
+            parameters=parameters,
+            engine=engine,
+            batch_norm=batch_norm,
             interval=interval,
             warmup=warmup,
-            min_ratio=(0.2 if published else 0.05) if min_ratio is None else min_ratio,
+            min_ratio=min_ratio,
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
             last_epoch=last_epoch,
         )
-
-    _not_saved = LandscapeLR._not_saved | {"_parameters"}
 
     def measure(self, closure: Callable[[], Tensor]) -> TopoMeasurement:
         """Probe a random plane through the current parameters.
@@ -233,15 +221,12 @@ class TopoLR(LandscapeLR):
         Returns:
             The measurement.
         """
-        seed = (self.seed, self._probes)
-        directions = random_directions(self.model, 2, bias=self.bias, seed=seed, parameters=self._parameters)
-        stencil = sparse_stencil(self.span, self.reference_grid, self.samples, seed=seed)
-        surface = sweep(self.model, closure, directions, stencil, engine=self.engine, batch_norm=self.batch_norm)
-        self._probes += 1
+        stencil = sparse_stencil(self.span, self.reference_grid, self.samples, seed=self.plane_seed)
+        surface = self.measure_plane(closure, stencil)
         if not self._told and math.isfinite(surface.center) and (surface.losses == surface.center).all():
             self._told = True
             warnings.warn(
-                f"the loss is {surface.center:g} at all {len(surface)} points : the closure does not depend "
+                f"the loss is {surface.center:g} at all {len(surface)} points: the closure does not depend "
                 "on the parameters of the model given to TopoLR. Compute the loss inside it, e.g. lambda: "
                 "criterion(model(x), y); this is said once",
                 RuntimeWarning,
@@ -272,16 +257,13 @@ class TopoLR(LandscapeLR):
 
     def _decide_published(self, measurement: TopoMeasurement) -> str:
         factor, reason = published_rule(measurement.sharpness, measurement.variance)
-        self._take_in(measurement.loss)  # before the comparison, as the published code does
-        if self._average is not None and measurement.loss > 2 * self._average:
+        if self.diverging(measurement.loss):
             factor, reason = BRAKE, "brake"
         self.scale(factor)
         return reason
 
     def _decide_corrected(self, measurement: TopoMeasurement) -> str:
-        diverging = self._average is not None and measurement.loss > self.brake * self._average
-        self._take_in(measurement.loss)
-        if diverging:
+        if self.diverging(measurement.loss):
             self.scale(BRAKE)
             return "brake"
         if measurement.curvature <= 0:
@@ -295,6 +277,3 @@ class TopoLR(LandscapeLR):
         exponent = self.gamma * (self._reference - self._log_curvature)
         self.assign(math.exp(min(exponent, 700.0)))  # beyond, exp overflows; the bounds are long reached
         return "curvature"
-
-    def _take_in(self, loss: float) -> None:
-        self._average = loss if self._average is None else EMA * loss + (1 - EMA) * self._average

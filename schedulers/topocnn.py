@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..landscape import grid, random_directions
-from ..landscape.modes import BatchNorm, check_batch_norm
+from ..landscape import grid
+from ..landscape.modes import BatchNorm
 from ..landscape.parameters import ParameterChoice, movable
-from ..landscape.sweep import Engine, sweep
-from .base import BRAKE, LandscapeLR
+from ..landscape.sweep import Engine
+from .base import BRAKE
 from .checks import Bound
-from .topo import EMA, published_rule
+from .plane import PlaneLR
+from .topo import published_rule
 from .topocnn_measurement import TopoCNNMeasurement, read_probe
 from .topocnn_network import TopoCNN
 from .topocnn_regimes import CORRECTED, PUBLISHED, corrected_label, published_label
@@ -24,7 +25,7 @@ from .topocnn_surfaces import rehearsal
 from .topocnn_trainer import OnlineTrainer
 
 
-class TopoCNNLR(LandscapeLR):
+class TopoCNNLR(PlaneLR):
     """Steer the learning rate by a small network that reads persistence images of the loss on a random plane.
 
     Every ``interval`` steps the loss is evaluated on a grid of a fresh filter-normalised random plane. Its persistence
@@ -135,26 +136,10 @@ class TopoCNNLR(LandscapeLR):
         history_size: int = 10_000,
         last_epoch: int = -1,
     ) -> None:
-        if preset not in {"corrected", "published"}:
-            raise ValueError(f"preset must be 'corrected' or 'published', got {preset!r}")
-        if not brake > 1:
-            raise ValueError(f"brake must be above 1, got {brake}")
-        check_batch_norm(batch_norm)
-        device = movable(model, parameters)[0].parameter.device
         published = preset == "published"
-        self.model = model
-        self.preset = preset
-        self.span = span
         self.grid_size = (7 if published else 15) if grid_size is None else grid_size
-        self.bias: Literal["zero", "match"] = ("match" if published else "zero") if bias is None else bias
-        self.seed = seed
-        self.brake = brake
-        self.engine = engine
-        self.batch_norm = batch_norm
-        self._parameters = parameters
-        self._probes = 0
-        self._average: float | None = None
         grid(self.grid_size, span)  # rejects bad numbers now rather than at the first probe
+        device = movable(model, parameters)[0].parameter.device
         self._trainer = OnlineTrainer(
             TopoCNN.from_seed(seed) if published else TopoCNN.pretrained(),
             torch.device("cpu") if device.type == "meta" else device,
@@ -167,16 +152,25 @@ class TopoCNNLR(LandscapeLR):
         )
         super().__init__(
             optimizer,
+            model,
+            preset=preset,
+            span=span,
+            bias=bias,
+            seed=seed,
+            brake=brake,
+            parameters=parameters,
+            engine=engine,
+            batch_norm=batch_norm,
             interval=interval,
             warmup=warmup,
-            min_ratio=(0.2 if published else 0.05) if min_ratio is None else min_ratio,
+            min_ratio=min_ratio,
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
             last_epoch=last_epoch,
         )
 
-    _not_saved = LandscapeLR._not_saved | {"_parameters", "_trainer"}
+    _not_saved = PlaneLR._not_saved | {"_trainer"}
 
     @property
     def network(self) -> TopoCNN:
@@ -192,11 +186,7 @@ class TopoCNNLR(LandscapeLR):
         Returns:
             The measurement, with its image if all losses are finite.
         """
-        seed = (self.seed, self._probes)
-        directions = random_directions(self.model, 2, bias=self.bias, seed=seed, parameters=self._parameters)
-        points = grid(self.grid_size, self.span)
-        surface = sweep(self.model, closure, directions, points, engine=self.engine, batch_norm=self.batch_norm)
-        self._probes += 1
+        surface = self.measure_plane(closure, grid(self.grid_size, self.span))
         return read_probe(surface, published=self.preset == "published")
 
     def decide(self, measurement: TopoCNNMeasurement) -> str:
@@ -222,7 +212,7 @@ class TopoCNNLR(LandscapeLR):
             reason += " (rule)"
         else:
             factor, reason = CORRECTED[label].factor, f"{CORRECTED[label].name} (rule)"
-        if self._diverging(measurement.loss):
+        if self.diverging(measurement.loss):
             factor, reason = BRAKE, "brake"
         if not published or abs(factor - 1) > 0.05:
             self.scale(factor)
@@ -232,12 +222,6 @@ class TopoCNNLR(LandscapeLR):
         if self.preset == "published":
             return published_label(measurement.sharpness, measurement.variance)
         return corrected_label(measurement.sharpness, measurement.variance, measurement.barrier)
-
-    def _diverging(self, loss: float) -> bool:
-        before = loss if self._average is None else self._average
-        self._average = EMA * loss + (1 - EMA) * before
-        # The published code takes the new loss in before it compares.
-        return loss > 2 * self._average if self.preset == "published" else loss > self.brake * before
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state, with the network, its optimizer's state, and the probes kept.
