@@ -18,6 +18,7 @@ from .. import __version__
 from . import compare, demo, plot, probe, tda, trajectory
 from .factories import importable_from_here
 from .failures import UsageError, explain
+from .together import rank, told_elsewhere
 
 COMMANDS: tuple[ModuleType, ...] = (demo, probe, trajectory, plot, compare, tda)
 
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:  # whatever the user's own code raises, too
+        if told_elsewhere(error):
+            return FAILED
         if arguments.debug:
             traceback.print_exc()
         hint = "" if arguments.debug else "; add --debug for the traceback"
@@ -86,5 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"lrscape: {message}\n")
+    place = f"rank {rank()}: " if rank() else ""
+    sys.stderr.write(f"lrscape: {place}{message}\n")
     return code

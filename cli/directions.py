@@ -93,6 +93,7 @@ def _drawn(arguments: argparse.Namespace, dims: int, measurement: Measurement) -
                 orthogonal=arguments.orthogonal and number == dims,
                 seed=seed,
                 parameters=arguments.parameters,
+                memory=arguments.memory if norm != "unit" and number == dims else "normal",
             )
         )
         if norm == "unit":

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .factories import build_data, build_model, load_callable, load_metrics
 from .options import positive_whole
 from .output import Output
+from .resumption import partial_file
+from .together import local_device
 
 if TYPE_CHECKING:  # torch is slow to import, and --help does without
     import torch
@@ -55,12 +57,28 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--dropout", action="store_true", help="keep dropout on, with the same masks at every point")
     how.add_argument(
         "--engine",
-        choices=("auto", "inplace", "batched"),
+        choices=("auto", "inplace", "batched", "threads"),
         default="auto",
-        help="one point after the other, or many at once (default: auto)",
+        help="one point after the other, many in one pass, or several beside each other on the CPU (default: auto, by "
+        "a short trial)",
     )
+    how.add_argument("--threads", type=positive_whole, metavar="N", help="of --engine threads (default: all cores)")
     how.add_argument(
         "--chunk", type=positive_whole, metavar="N", help="points per pass over the data (default: chosen by memory)"
+    )
+    how.add_argument(
+        "--memory",
+        choices=("normal", "low"),
+        default="normal",
+        help="low: draw random directions again for each move and keep the backup off the device, for large models",
+    )
+    how.add_argument("--autocast", choices=("bfloat16", "float16"), help="evaluate under torch.autocast")
+    how.add_argument("--tf32", action=argparse.BooleanOptionalAction, help="allow TF32 on NVIDIA GPUs, or forbid it")
+    how.add_argument(
+        "--share",
+        choices=("auto", "points", "batches", "data"),
+        default="auto",
+        help="under torchrun: what each process takes; data if each reads its own (default: auto)",
     )
     how.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, ...; auto is cuda where there is one (default)"
@@ -85,6 +103,7 @@ def add_files(parser: argparse.ArgumentParser) -> Any:
         help="unpickle any object in CKPT, which can run any code: only for files you trust",
     )
     load.add_argument("-o", "--out", type=Path, default=Path("surface.npz"), help="the result (default: surface.npz)")
+    load.add_argument("--resume", action="store_true", help="go on with a scan that was cut off, from OUT.partial")
     load.add_argument("--overwrite", action="store_true", help="replace OUT, and other results, if they exist")
     return load
 
@@ -124,6 +143,8 @@ def prepare(arguments: argparse.Namespace, checkpoint: str, output: Output) -> M
     Returns:
         The measurement.
     """
+    import torch
+
     from .. import landscape
 
     metrics = load_metrics(arguments.metric)
@@ -146,6 +167,12 @@ def prepare(arguments: argparse.Namespace, checkpoint: str, output: Output) -> M
         "batch_norm": arguments.batch_norm,
         "dropout": arguments.dropout,
         "chunk": arguments.chunk,
+        "threads": arguments.threads,
+        "memory": "low" if arguments.memory == "low" else None,
+        "autocast": None if arguments.autocast is None else getattr(torch, arguments.autocast),
+        "tf32": arguments.tf32,
+        "share": arguments.share,
+        "partial": partial_file(arguments.out),
         "progress": output.progress,
     }
     return Measurement(model, report, landscape.Objective(loss, data, metrics), loss_name, how)
@@ -219,7 +246,9 @@ def choose_device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.is_available():
+        name = f"cuda:{local_device()}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

@@ -56,12 +56,13 @@ class Output(logging.Handler):
 
     Args:
         arguments: What the command was given.
+        silent: Write nothing at all, as one of several processes that do the same.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, silent: bool = False) -> None:
         super().__init__(logging.INFO)
-        self._json = bool(arguments.json)
-        self._quiet = bool(arguments.quiet)
+        self._json = bool(arguments.json) and not silent
+        self._quiet = bool(arguments.quiet) or silent
         self._command = str(arguments.command)
         self._stdout = sys.stdout
         self._stack = ExitStack()

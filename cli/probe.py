@@ -13,8 +13,10 @@ from .directions import make_directions, measure, with_anchors
 from .measurement import add_files, add_how, add_what, prepare, warn_of_statistics
 from .output import Output, add_output_options
 from .plan import add_where, make_plan
+from .resumption import check_resumption, drop_partial, resumable
 from .summary import as_lines, as_record
 from .targets import check_target
+from .together import together
 
 EPILOG = """\
 examples:
@@ -26,6 +28,8 @@ examples:
   lrscape probe model.pt --model mycode:Net --data mycode:batches --directions gradient,random --span -0.5 1
   lrscape probe model.pt --model mycode:Net --data mycode:batches --adaptive --parameters head 'layers.*.weight'
   lrscape probe model.pt --model mycode:Net --data mycode:batches --grid 25 --json > result.json
+  lrscape probe model.pt --model mycode:Net --data mycode:batches --grid 201 --resume
+  torchrun --nproc-per-node 8 -m lrscape probe model.pt --model mycode:Net --data mycode:batches --grid 101
 
 mycode.py, in the working directory:
   def make_model():                 # returns the nn.Module that the checkpoint belongs to
@@ -42,6 +46,10 @@ Units: with --norm filter or layer, 1 is the length of the model's own filters o
 1 in parameter space, with none the length of the direction itself, which is reported. With --toward, 1 is the distance
 between the checkpoints; with --through, the axes are distances. There --span is best left out: the points then hold
 the checkpoints and a quarter of their extent around them.
+
+While a scan runs, finished points are in OUT.partial. After a kill, the same command with --resume goes on from there,
+and the result is bitwise that of a scan that was never cut off. Under torchrun the processes share the points, or the
+batches where the model is sharded; the first one writes and talks.
 
 CKPT may be a file of torch.save (the state dict itself, or one under "state_dict", "model", ...), a Lightning .ckpt, a
 .safetensors file, a Transformers folder or one of torch.distributed.checkpoint. Nothing in it is executed, unless
@@ -83,14 +91,16 @@ def run(arguments: argparse.Namespace) -> int:
     """
     plan = make_plan(arguments)
     out: Path = arguments.out
-    check_destination(out, overwrite=arguments.overwrite)
-    check_target(arguments.save_directions, "--save-directions", overwrite=arguments.overwrite)
-    with Output(arguments) as output:
+    with together(arguments.device) as first, Output(arguments, silent=not first) as output:
+        if first:
+            check_destination(out, overwrite=resumable(arguments))
+            check_target(arguments.save_directions, "--save-directions", overwrite=arguments.overwrite)
+            check_resumption(arguments, output)
         measurement = prepare(arguments, arguments.checkpoint, output)
         directions, points, anchors = make_directions(arguments, plan, measurement)
         if anchors is not None:
             warn_of_statistics(measurement, output)
-        if arguments.save_directions is not None:
+        if arguments.save_directions is not None and first:
             directions.save(arguments.save_directions)
         start = time.perf_counter()
         surface = measure(arguments, measurement, directions, points)
@@ -104,7 +114,10 @@ def run(arguments: argparse.Namespace) -> int:
             "loss": measurement.loss_name,
         }
         surface = dataclasses.replace(surface, provenance={**surface.provenance, **origin, "seconds": seconds})
+        if not first:
+            return 0
         save_somewhere(surface.save, out)
+        drop_partial(out)
         record = as_record(surface, measurement.report, out)
         if arguments.save_directions is not None:
             record["directions_saved"] = str(arguments.save_directions)

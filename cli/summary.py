@@ -59,7 +59,9 @@ def as_record(surface: LossSurface, report: CheckpointReport, out: Path) -> dict
         },
         "anchors": anchors(origin),
         "seconds": seconds,
-        "points_per_second": measured / seconds,
+        "points_per_second": (measured - origin.get("resumed", 0)) / seconds,
+        "resumed": origin.get("resumed", 0),
+        "ranks": origin.get("ranks", 1),
         "engine": origin["engine"],
         "device": origin["device"],
     }
@@ -114,7 +116,12 @@ def as_lines(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines.append(("adaptive", f"{left} of {record['points']} points saved ({record['saved_share']:.0%})"))
     rate = f"{record['points_per_second']:.3g} points/s"
     engine = f"{record['engine']} engine on {record['device']}"
-    lines.append(("time", f"{record['seconds']:.2f} s for {record['measured']} points ({rate}), {engine}"))
+    if record["ranks"] > 1:
+        engine += f", {record['ranks']} processes"
+    fresh = record["measured"] - record["resumed"]
+    lines.append(("time", f"{record['seconds']:.2f} s for {fresh} points ({rate}), {engine}"))
+    if record["resumed"]:
+        lines.append(("resumed", f"{record['resumed']} points were measured before"))
     checkpoint = record["checkpoint"]
     prefix = [f"{checkpoint[what]!r} {what}" for what in ("stripped", "added") if checkpoint[what]]
     if prefix:

@@ -15,7 +15,9 @@ from .failures import UsageError
 from .measurement import Checkpoints, Measurement, add_files, add_how, add_what, prepare, warn_of_statistics
 from .options import at_least_3
 from .output import Output, add_output_options
+from .resumption import check_resumption, drop_partial, resumable
 from .targets import check_figure
+from .together import together
 from .trajectory_table import as_lines, as_record
 
 if TYPE_CHECKING:  # torch is slow to import, and --help does without
@@ -125,10 +127,12 @@ def run(arguments: argparse.Namespace) -> int:
             "lrscape probe A --toward B"
         )
     out: Path = arguments.out
-    check_destination(out, overwrite=arguments.overwrite)
     check_figure(arguments.figure, "--figure")
     paths = in_order(given) if arguments.sort else given
-    with Output(arguments) as output:
+    with together(arguments.device) as first, Output(arguments, silent=not first) as output:
+        if first:
+            check_destination(out, overwrite=resumable(arguments))
+            check_resumption(arguments, output)
         if paths == sorted(paths) and paths != in_order(paths):
             output.note("the order is alphabetical, so that 10 comes before 2; pass --sort if that is not the run's")
         from .. import landscape
@@ -143,7 +147,10 @@ def run(arguments: argparse.Namespace) -> int:
         surface = _measured(arguments, measurement, found, checkpoints, paths)
         origin = {"seconds": time.perf_counter() - start, "model_factory": arguments.model, "data": arguments.data}
         surface = dataclasses.replace(surface, provenance={**surface.provenance, **origin})
+        if not first:
+            return 0
         save_somewhere(surface.save, out)
+        drop_partial(out)
         if arguments.figure is not None:
             from .plot import draw
 
@@ -166,7 +173,7 @@ def _measured(
     points = found.points(arguments.grid, arguments.margin)
     objective, how = measurement.objective, measurement.how
     surface = landscape.evaluate(found.model, objective, found.directions, points, **how)
-    quiet = {**how, "progress": False}
+    quiet = {**how, "progress": False, "partial": None}
     under = landscape.evaluate(found.model, objective, found.directions, landscape.points(found.path), **quiet)
     modes = {**measurement.modes, "progress": False}
     true = landscape.true_losses(measurement.model, objective, checkpoints, **modes)

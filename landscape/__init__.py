@@ -3,7 +3,7 @@
 from .adaptive import evaluate_adaptive, refine
 from .checkpoint_formats import read_checkpoint
 from .checkpoints import CheckpointReport, load_checkpoint
-from .directions import Directions, directions_from_vectors, random_directions
+from .directions import Directions, directions_from_vectors
 from .evaluate import evaluate
 from .features import Features, QuadraticFit, features, quadratic_fit, sharpness, variance
 from .gradient_directions import gradient_direction
@@ -12,6 +12,7 @@ from .layers import layer_directions
 from .normalisation import normalise
 from .objective import Objective
 from .points import Points, grid, grid_around, line, points, sparse_stencil
+from .random_directions import random_directions
 from .stacking import orthogonalise, stack_directions
 from .surface import LossSurface
 from .trajectory import Trajectory, trajectory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +135,7 @@ def evaluate_adaptive(
     span: Span = 1.0,
     tolerance: float = 0.01,
     log: bool = False,
+    partial: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> LossSurface:
     """Evaluate the loss on a fine 2-D grid, measuring only where the surface bends and interpolating the rest.
@@ -149,6 +151,8 @@ def evaluate_adaptive(
         span: As in :func:`~lrscape.landscape.grid`.
         tolerance: Error to aim at, as a fraction of the range of the losses.
         log: Aim at it in the logarithm of the loss; for figures with a logarithmic scale.
+        partial: File for the points that are finished, as in :func:`~lrscape.landscape.evaluate`; each level has one
+            of its own, with ".1", ".2" and so on behind the name.
         **options: Further options of :func:`~lrscape.landscape.evaluate`.
 
     Returns:
@@ -175,7 +179,9 @@ def evaluate_adaptive(
     surfaces: list[LossSurface] = []
 
     def values_at(coordinates: Array) -> Array:
-        surfaces.append(evaluate(model, objective, directions, points(coordinates), **options))
+        level = len(surfaces)
+        file = None if partial is None else f"{os.fspath(partial)}.{level}" if level else partial
+        surfaces.append(evaluate(model, objective, directions, points(coordinates), partial=file, **options))
         last = surfaces[-1]
         error = [] if last.standard_error is None else [last.standard_error]
         return np.stack([last.losses, *last.metrics.values(), *error], axis=1)
@@ -186,6 +192,8 @@ def evaluate_adaptive(
     first = surfaces[0]
     metrics = {name: _within(columns[1 + i], mask) for i, name in enumerate(first.metrics)}
     count = int(mask.sum())
+    before = sum(surface.provenance.get("resumed", 0) for surface in surfaces)
+    resumed = {"resumed": before} if before else {}
     adaptive = {
         "measured": count,
         "saved": len(whole) - count,
@@ -200,7 +208,7 @@ def evaluate_adaptive(
         shape=whole.shape,
         metrics=metrics | {"measured": mask.astype(np.float64)},
         standard_error=None if first.standard_error is None else _within(columns[-1], mask),
-        provenance={**first.provenance, "points": "adaptive grid", "span": whole.span, "adaptive": adaptive},
+        provenance={**first.provenance, **resumed, "points": "adaptive grid", "span": whole.span, "adaptive": adaptive},
     )
 
 

@@ -19,13 +19,38 @@ from .harmless import harmless
 from .modes import BatchNorm
 from .parameters import Slot, working_dtype
 from .randomness import capture_global
-from .sums import Sums
+from .sums import Sums, Totals
 
-MOST = 32  # points per chunk; beyond that a forward pass no longer gets cheaper per point
+# Points per chunk. The call itself costs as much as some forward passes of a small model, so it should serve many; but
+# weights that do not fit into the caches make each of them slower.
+LEAST, MOST, CACHED = 32, 256, 2**23
 
 
 class NotBatchable(Exception):  # noqa: N818  a finding that leads to the other engine, not an error of the user's
     """The model or closure cannot run under vmap."""
+
+
+class TooLarge(Exception):  # noqa: N818  leads to smaller chunks
+    """A chunk of points does not fit into memory."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an allocation failed; on the CPU torch raises a plain RuntimeError for it.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        Whether less work at once may help.
+
+    Example:
+        >>> out_of_memory(torch.OutOfMemoryError("CUDA out of memory")), out_of_memory(RuntimeError("shape"))
+        (True, False)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    texts = ("allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 class _Holder(nn.Module):
@@ -66,25 +91,25 @@ def chunk_size(slots: list[Slot], count: int) -> int:
 
     Returns:
         At least 1; as many as fit in a quarter of the free memory with three copies of the parameters each, at most
-        32.
+        32, or up to 256 while their weights take no more than 8 MiB.
     """
-    bytes_per_point = 3 * sum(slot.parameter.numel() * slot.parameter.element_size() for slot in slots)
+    size = sum(slot.parameter.numel() * slot.parameter.element_size() for slot in slots)
     room = free_memory(slots[0].parameter.device) // 4
-    return max(1, min(count, MOST, room // max(1, bytes_per_point)))
+    return max(1, min(count, max(LEAST, min(MOST, CACHED // max(1, size))), room // max(1, 3 * size)))
 
 
 def _stack(slots: list[Slot], directions: Directions, coordinates: NDArray[np.float64]) -> dict[str, Tensor]:
     """Compute θ + Σ c_j·d_j for all points of a chunk: tensors of shape (points, *parameter.shape)."""
-    stacked = {}
+    stacked, factors = {}, dict[torch.dtype, Tensor]()
     for slot in slots:
         parameter = slot.parameter.detach()
         dtype = working_dtype(parameter)
-        moved = parameter.to(dtype).expand(len(coordinates), *parameter.shape).clone()
-        steps = directions.tensors[slot.canonical]
-        for j in range(len(directions)):
-            factor = torch.as_tensor(coordinates[:, j], dtype=dtype).to(parameter.device)
-            moved += factor.reshape(-1, *[1] * parameter.dim()) * steps[j]
-        stacked[f"model.{slot.name}"] = moved.to(parameter.dtype)
+        if dtype not in factors:
+            factors[dtype] = torch.as_tensor(coordinates, dtype=dtype).to(parameter.device)
+        steps = directions.tensors[slot.canonical].reshape(len(directions), -1)
+        # One product reads and writes each number once; a sum over directions would do so for each of them.
+        moved = torch.addmm(parameter.to(dtype).reshape(1, -1), factors[dtype], steps)
+        stacked[f"model.{slot.name}"] = moved.to(parameter.dtype).reshape(len(coordinates), *parameter.shape)
     return stacked
 
 
@@ -99,7 +124,7 @@ def evaluate_batched(
     dropout: bool = False,
     chunk: int | None = None,
     advance: Callable[[int], object] = lambda _: None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> Totals:
     """Evaluate a task at points, a chunk of them in each forward pass.
 
     The parameters are stacked and the model runs under ``torch.func.vmap``; the weights in the model's own storage
@@ -117,10 +142,11 @@ def evaluate_batched(
         advance: Called with the number of evaluations done.
 
     Returns:
-        Means and standard errors, each of shape (N, m).
+        Sums of m values at N points.
 
     Raises:
         NotBatchable: If the model or closure cannot run under vmap.
+        TooLarge: If a chunk does not fit into memory.
         ValueError: If there are no points.
     """
     if batch_norm == "recalibrate":
@@ -134,7 +160,10 @@ def evaluate_batched(
         for start in range(0, count, size):
             rewind()
             stop = min(start + size, count)
-            stacked = _stack(slots, directions, coordinates[start:stop])
+            try:
+                stacked = _stack(slots, directions, coordinates[start:stop])
+            except (RuntimeError, MemoryError) as error:
+                raise (TooLarge() if out_of_memory(error) else error) from error
             for unit in task.units(device):
                 values, weights = _chunk_values(holder, stacked, unit)
                 if sums is None:
@@ -146,7 +175,7 @@ def evaluate_batched(
                     sums.next_batch()
     if sums is None:
         raise ValueError("there are no points to evaluate")
-    return sums.results()
+    return sums.totals()
 
 
 def _chunk_values(holder: _Holder, stacked: dict[str, Tensor], unit: Any) -> tuple[Tensor, Tensor]:
@@ -165,9 +194,11 @@ def _chunk_values(holder: _Holder, stacked: dict[str, Tensor], unit: Any) -> tup
             # Operations without a batching rule run in a loop: slower, not wrong.
             warnings.filterwarnings("ignore", message="There is a performance drop")
             values, weights = vmap(at_point, randomness="same")(stacked)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
-        # vmap has no exception of its own. Whatever is the user's fault comes up again in the other engine.
+    except (RuntimeError, NotImplementedError, ValueError, TypeError, MemoryError) as error:
         again()
+        if out_of_memory(error):
+            raise TooLarge from error
+        # vmap has no exception of its own. Whatever is the user's fault comes up again in the other engine.
         raise NotBatchable(f"{type(error).__name__}: {error}") from error
     if not depends:
         raise NotBatchable("the loss does not depend on the parameters given to the model")

@@ -140,3 +140,48 @@ class ClosureTask:
             raise ValueError(_NO_BACKWARD)
         loss = loss.to(accumulator(loss)).reshape(1)
         return loss, torch.ones_like(loss)
+
+
+class OneUnit:
+    """One unit of a task's data, as a task.
+
+    Args:
+        task: The task.
+        unit: One of its units.
+    """
+
+    def __init__(self, task: Task, unit: Any) -> None:
+        self._task, self._unit = task, unit
+        self.names: tuple[str, ...] = task.names
+        self.loader: object = None
+
+    def units(self, device: torch.device) -> Iterator[Any]:
+        """Iterate once.
+
+        Args:
+            device: Not needed: the unit is where it is.
+
+        Yields:
+            The unit.
+        """
+        yield self._unit
+
+    def size(self) -> int:
+        """Count the units.
+
+        Returns:
+            1.
+        """
+        return 1
+
+    def values(self, model: nn.Module, unit: Any) -> tuple[Tensor, Tensor]:
+        """Compute what the task computes.
+
+        Args:
+            model: The model at some point.
+            unit: The unit.
+
+        Returns:
+            Sums and weights.
+        """
+        return self._task.values(model, unit)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .boxes import boxes, spans
 from .directions import Directions
 from .files import atomic_write
 from .parameters import all_slots, working_dtype
+from .seeded import SeededTensors
+from .shards import is_spread
 
 SCHEMA = 1
 
@@ -35,7 +37,7 @@ def _json(value: object) -> object:
 
 
 def write_directions(directions: Directions, path: str | os.PathLike[str]) -> None:
-    """Write directions to an ``.npz`` file, atomically.
+    """Write directions to an ``.npz`` file, atomically and block by block.
 
     Args:
         directions: The directions.
@@ -48,13 +50,46 @@ def write_directions(directions: Directions, path: str | os.PathLike[str]) -> No
         "details": _json(directions.details),
         "left_out": list(directions.left_out),
     }
-    # Numbered, because a parameter's name need not be a file name.
-    arrays: dict[str, NDArray[Any]] = {
-        f"tensor{i}": tensor.detach().cpu().numpy() for i, tensor in enumerate(directions.tensors.values())
-    }
-    arrays["directions"] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    with atomic_write(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stub takes names for allow_pickle
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for i, name in enumerate(directions.tensors):  # numbered, because a parameter's name need not be a file name
+            _write_array(archive, f"tensor{i}", *_rows(directions, name))
+        text = json.dumps(header).encode()
+        _write_array(archive, "directions", (len(text),), np.dtype(np.uint8), iter([text]))
+
+
+def _rows(directions: Directions, name: str) -> tuple[tuple[int, ...], np.dtype[Any], Iterator[bytes]]:
+    """Describe one parameter's directions as an array: shape, dtype and bytes, block by block."""
+    tensors, k = directions.tensors, len(directions)
+    shape = (k, *directions.shape(name))
+    if isinstance(tensors, SeededTensors):
+        return shape, _numpy_dtype(tensors.dtype(name)), tensors.row_bytes(name)
+    tensor = tensors[name].detach()
+    if is_spread(tensor):
+        tensor = tensor.full_tensor()  # type: ignore[attr-defined]
+    return shape, _numpy_dtype(tensor.dtype), _tensor_bytes(tensor)
+
+
+def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    return torch.empty(0, dtype=dtype, device="cpu").numpy().dtype
+
+
+def _tensor_bytes(tensor: Tensor) -> Iterator[bytes]:
+    shape = tuple(tensor.shape)
+    for start, stop in spans(tensor.numel()):
+        for box in boxes(shape, start, stop):
+            yield tensor[box].cpu().contiguous().numpy().tobytes()
+
+
+def _write_array(
+    archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], blocks: Iterator[bytes]
+) -> None:
+    """Write one array as ``np.savez`` does, without ever having it whole."""
+    entry = zipfile.ZipInfo(f"{name}.npy")  # no date: the same directions give the same file
+    with archive.open(entry, "w", force_zip64=True) as file:
+        described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, described)
+        for block in blocks:
+            file.write(block)
 
 
 def read_directions(path: str | os.PathLike[str], model: nn.Module | None = None) -> Directions:

@@ -2,56 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from .closure import Closure, accumulator, check_scalar
+from .closure import Closure
+from .differentiable import batches, check_graph, check_objective, graph_loss, tracked
 from .directions import Directions
 from .harmless import harmless
 from .modes import BatchNorm, check_batch_norm, recalibrated
 from .normalisation import Length, check_length, normalise
-from .objective import Objective, weigh
+from .objective import Objective
 from .parameters import ParameterChoice, Slot, left_out, movable, working_dtype
-
-
-@contextmanager
-def _tracked(parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Let autograd see parameters that the user has frozen but named."""
-    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        yield
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-
-
-def _loss(model: nn.Module, objective: Objective | Closure, batch: Any) -> tuple[Tensor, Tensor]:
-    """Compute sum and weight of one batch's loss, attached to the graph."""
-    if not isinstance(objective, Objective):
-        loss = objective()
-        check_scalar(loss, "the closure")
-        return loss, torch.ones_like(loss, dtype=accumulator(loss), requires_grad=False)
-    return weigh(objective.loss_fn(model, batch), batch, "loss_fn")
-
-
-def _gradient(model: nn.Module, loss: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor | None, ...]:
-    if any(parameter.grad is not None for parameter in model.parameters()):  # taken away by harmless
-        raise ValueError(
-            "the closure must only compute the loss, but it calls backward(); leave that out, the gradient is taken "
-            "here"
-        )
-    if not loss.requires_grad:
-        raise ValueError(
-            "the loss has no gradient with respect to the parameters: it was computed under torch.no_grad(), detached, "
-            "or from another model; return the loss as training computes it"
-        )
-    return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
 def _accumulate(
@@ -70,24 +33,21 @@ def _accumulate(
     weights: Tensor | None = None
     with (
         harmless(model, batch_norm=batch_norm, dropout=dropout, loader=loader) as (interrupt, rewind),
-        _tracked(parameters),
+        tracked(parameters),
     ):
-
-        def batches() -> Iterator[Any]:
-            return objective.units(device) if isinstance(objective, Objective) else iter([None])
-
         if batch_norm == "recalibrate":
 
             def forward() -> None:
-                for batch in batches():
-                    _loss(model, objective, batch)
+                for batch in batches(objective, device):
+                    graph_loss(model, objective, batch)
 
             recalibrated(model, forward)
             rewind()
-        for batch in batches():
+        for batch in batches(objective, device):
             with torch.enable_grad():
-                value, weight = _loss(model, objective, batch)
-                gradients = _gradient(model, value, parameters)
+                value, weight = graph_loss(model, objective, batch)
+                check_graph(model, value)
+                gradients = torch.autograd.grad(value, parameters, allow_unused=True)
             for target, gradient in zip(sums, gradients, strict=True):
                 if gradient is not None:
                     target += gradient.detach()
@@ -147,11 +107,7 @@ def gradient_direction(
     """
     check_length(norm, bias)
     check_batch_norm(batch_norm)
-    if not callable(objective) and not isinstance(objective, Objective):
-        raise TypeError(
-            "objective must be an lrscape.landscape.Objective or a closure that returns the loss, got "
-            f"{type(objective).__name__}"
-        )
+    check_objective(objective)
     slots = movable(model, parameters)
     tensors, loss = _accumulate(model, objective, slots, batch_norm, dropout)
     raw = Directions(tensors, "gradient", {"batch_norm": batch_norm, "dropout": dropout}, left_out(model, slots))

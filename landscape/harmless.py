@@ -53,11 +53,13 @@ def _kept_buffers(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_values(parameters: list[Tensor], backup: list[Tensor]) -> Iterator[None]:
+def _kept_values(parameters: list[Tensor], backup: list[Tensor] | Restore) -> Iterator[None]:
     try:
         yield
     finally:
-        if parameters:
+        if callable(backup):
+            backup()
+        elif parameters:
             torch._foreach_copy_(parameters, backup)
 
 
@@ -66,7 +68,7 @@ def harmless(
     model: nn.Module,
     *,
     moved: list[Tensor] | None = None,
-    backup: list[Tensor] | None = None,
+    backup: list[Tensor] | Restore | None = None,
     batch_norm: BatchNorm = "eval",
     dropout: bool = False,
     loader: object = None,
@@ -80,8 +82,8 @@ def harmless(
 
     Args:
         model: The user's model.
-        moved: Parameters that are written to.
-        backup: Their values, to copy back.
+        moved: Parameters that are written to; of a parameter that is spread over ranks, the part that is here.
+        backup: Their values, to copy back, or a function that writes them.
         batch_norm: See :func:`~lrscape.landscape.modes.probe_modes`.
         dropout: Likewise.
         loader: Data loader whose generators are put back.

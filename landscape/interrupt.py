@@ -35,13 +35,21 @@ class DeferredInterrupt:
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.pending = True
 
+    def due(self) -> bool:
+        """Tell whether :meth:`check` would raise.
+
+        Returns:
+            Whether SIGINT arrived and the default handler would have raised it.
+        """
+        return self.pending and self._handler is signal.default_int_handler
+
     def check(self) -> None:
         """Raise the interrupt if one arrived and the default handler would have raised it.
 
         Raises:
             KeyboardInterrupt: If SIGINT arrived.
         """
-        if self.pending and self._handler is signal.default_int_handler:
+        if self.due():
             self.pending = False
             raise KeyboardInterrupt
 

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from .directions import Directions, random_directions
+from .directions import Directions
 from .parameters import ParameterChoice, movable
+from .random_directions import random_directions
 
 
 def layer_directions(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .directions import Directions
-from .filters import match_filters_, match_layer_
+from .filters import filters_of, match_, whole_layer
 from .parameters import all_slots
 
 Length = Literal["none", "unit", "filter", "layer"]
@@ -85,10 +85,8 @@ def normalise(
             values = slot.parameter.detach().to(tensor.device, tensor.dtype)
             if slot.parameter.dim() <= 1 and bias == "zero":
                 scaled.zero_()
-            elif norm == "filter":
-                match_filters_(scaled, slot, values)
             else:
-                match_layer_(scaled, values)
+                match_(scaled, filters_of(slot) if norm == "filter" else whole_layer(slot), values)
         tensors[name] = scaled
     details = {**directions.details, "norm": norm}
     if norm in {"filter", "layer"}:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from .directions import Directions
+from .gram import cosines_of
 from .parameters import all_slots
 from .points import Points
 
@@ -25,6 +27,7 @@ def provenance(model: nn.Module, directions: Directions, points: Points) -> dict
     """
     from .. import __version__
 
+    gram = directions.gram()  # once: over all parameters, it costs as much as some forward passes
     slots = [slot for slot in all_slots(model) if slot.canonical in directions.tensors]
 
     return {
@@ -38,8 +41,8 @@ def provenance(model: nn.Module, directions: Directions, points: Points) -> dict
         "device": slots[0].parameter.device.type,
         "directions": directions.kind,
         **{key: list(value) if isinstance(value, tuple) else value for key, value in directions.details.items()},
-        "direction_norms": directions.norms().tolist(),
-        "direction_cosines": directions.cosines().tolist(),
+        "direction_norms": np.sqrt(np.diag(gram)).tolist(),
+        "direction_cosines": cosines_of(gram).tolist(),
         "points": points.kind,
         "span": points.span,
     }

@@ -14,8 +14,12 @@ import torch
 Restore = Callable[[], object]
 
 
-def _accelerator() -> Any | None:
-    """Return the module of the accelerator in use, or None where there is none or it was never touched."""
+def accelerator() -> Any | None:
+    """Find the module of the accelerator in use.
+
+    Returns:
+        The module, such as torch.cuda; None where there is none or it was never touched.
+    """
     if not torch.accelerator.is_available():
         return None
     device = torch.accelerator.current_accelerator()
@@ -33,7 +37,7 @@ def capture_global() -> Restore:
     python = random.getstate()
     numpy = np.random.get_state()  # noqa: NPY002  the user's code may draw from the global state, so it is kept
     cpu = torch.get_rng_state()
-    module = _accelerator()
+    module = accelerator()
     devices = [] if module is None else [module.get_rng_state(i) for i in range(module.device_count())]
 
     def restore() -> None:
@@ -75,6 +79,19 @@ def _attributes(loader: object) -> list[object]:
     return list(found.values())
 
 
+def generators_of(loader: object) -> list[object]:
+    """Find the random generators of a data loader, its samplers and its dataset.
+
+    Args:
+        loader: A data loader, or any iterable.
+
+    Returns:
+        Generators of torch, NumPy and Python that they hold as attributes.
+    """
+    kinds = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+    return [held for held in _attributes(loader) if isinstance(held, kinds)]
+
+
 def capture(loader: object = None) -> Restore:
     """Take the global random state and that of a data loader's own generators.
 
@@ -86,7 +103,7 @@ def capture(loader: object = None) -> Restore:
         A function that puts everything back; it may be called any number of times.
     """
     restores = [capture_global()]
-    restores += [restore for generator in _attributes(loader) if (restore := _capture_generator(generator))]
+    restores += [restore for generator in generators_of(loader) if (restore := _capture_generator(generator))]
 
     def restore_all() -> None:
         for restore in restores:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .directions import Directions, gram_schmidt
+from .directions import Directions
+from .gram import gram_schmidt
 
 
 def _check(directions: object, name: str) -> Directions:

@@ -1,52 +1,26 @@
-"""Choose an engine and run it over points."""
+"""Evaluate a model at points: the arguments checked, the numbers as a surface."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any, Literal
+import os
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
+from torch.nn.parallel import DistributedDataParallel
 
-from .batched import NotBatchable, chunk_size, evaluate_batched
 from .closure import Closure, ClosureTask, Task
 from .directions import Directions
-from .inplace import CHUNK, evaluate_inplace
+from .engines import Engine, Job, Memory, check_engine
 from .modes import BatchNorm, check_batch_norm
 from .objective import Objective
 from .parameters import Slot, all_slots
 from .points import Points
+from .precision import precision
+from .scan import Scanned, Settings, scan
+from .sharing import Share, check_share
 from .surface import LossSurface
-
-Engine = Literal["auto", "inplace", "batched"]
-
-logger = logging.getLogger("lrscape")
-_fallbacks_logged: set[str] = set()
-
-SMALL_ON_CPU = 20_000  # parameters; measured on two cores: below, a matrix-only model gains from vmap, above it loses
-SMALL_ON_ACCELERATOR = 5_000_000  # parameters; small models wait for kernel launches there
-
-
-def fixed_engine(model: nn.Module, slots: list[Slot]) -> Literal["inplace", "batched"]:
-    """Choose an engine by a rule on device and model, never by a timing, so that every run and rank chooses alike.
-
-    Args:
-        model: The user's model.
-        slots: The parameters that move.
-
-    Returns:
-        "batched" where forward passes are short compared with their overhead, else "inplace".
-    """
-    size = sum(slot.parameter.numel() for slot in slots)
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
-        return "inplace"
-    if slots[0].parameter.device.type != "cpu":
-        return "batched" if size <= SMALL_ON_ACCELERATOR else "inplace"
-    matrices = all(slot.parameter.dim() <= 2 for slot in slots)
-    attention = any(isinstance(module, nn.MultiheadAttention) for module in model.modules())
-    return "batched" if size <= SMALL_ON_CPU and matrices and not attention else "inplace"
 
 
 def _fit(model: nn.Module, directions: Directions) -> list[Slot]:
@@ -58,7 +32,7 @@ def _fit(model: nn.Module, directions: Directions) -> list[Slot]:
         )
     slots = [slot for slot in all_slots(model) if slot.canonical in directions.tensors]
     for slot in slots:
-        expected, given = tuple(slot.parameter.shape), tuple(directions.tensors[slot.canonical].shape[1:])
+        expected, given = tuple(slot.parameter.shape), directions.shape(slot.canonical)
         if expected != given:
             raise ValueError(f"directions move {slot.canonical} with shape {given}, but the model's has {expected}")
     missing = set(directions.tensors) - {slot.canonical for slot in slots}
@@ -81,11 +55,9 @@ def _task(objective: Objective | Closure) -> Task:
     )
 
 
-def _log_fallback(model: nn.Module, reason: str) -> None:
-    key = f"{type(model).__qualname__}: {reason}"
-    if key not in _fallbacks_logged:
-        _fallbacks_logged.add(key)
-        logger.info("lrscape: %s cannot run under vmap, using the in-place engine (%s)", type(model).__name__, reason)
+def _check_count(value: int | None, name: str, what: str) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{name} must be at least 1 {what}, got {value}")
 
 
 def sweep(
@@ -98,7 +70,14 @@ def sweep(
     batch_norm: BatchNorm = "eval",
     dropout: bool = False,
     chunk: int | None = None,
+    threads: int | None = None,
+    memory: Memory | None = None,
+    autocast: torch.dtype | None = None,
+    tf32: bool | None = None,
+    share: Share = "auto",
+    partial: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    trial: bool = False,
 ) -> LossSurface:
     """Evaluate as :func:`~lrscape.landscape.evaluate` does, without describing where the surface comes from.
 
@@ -110,11 +89,18 @@ def sweep(
         objective: As there.
         directions: As there.
         points: As there.
-        engine: As there.
+        engine: As there, but "auto" is a fixed rule on device and model.
         batch_norm: As there.
         dropout: As there.
         chunk: As there.
+        threads: As there.
+        memory: As there.
+        autocast: As there.
+        tf32: As there.
+        share: As there.
+        partial: As there.
         progress: As there.
+        trial: Let "auto" time the engines where that is worth its while.
 
     Returns:
         The surface; its provenance holds the engine and its settings only.
@@ -129,46 +115,53 @@ def sweep(
         raise TypeError(
             f"points must be lrscape.landscape.Points, got {type(points).__name__}; use grid, line or points"
         )
-    if engine not in {"auto", "inplace", "batched"}:
-        raise ValueError(f"engine must be 'auto', 'inplace' or 'batched', got {engine!r}")
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk must be at least 1 point, got {chunk}")
+    check_engine(engine)
+    check_share(share)
     check_batch_norm(batch_norm)
+    _check_count(chunk, "chunk", "point")
+    _check_count(threads, "threads", "worker")
+    if memory not in {None, "normal", "low"}:
+        raise ValueError(f"memory must be 'normal' or 'low', got {memory!r}")
     task = _task(objective)
+    if isinstance(model, DistributedDataParallel) and isinstance(task, Objective):
+        model = model.module  # its forward pass would wait for ranks that evaluate other points
     slots = _fit(model, directions)
     if points.dims != len(directions):
         raise ValueError(f"points have {points.dims} coordinates each, but there are {len(directions)} directions")
-    chosen = fixed_engine(model, slots) if engine == "auto" else engine
-    units = task.size()
-    with tqdm(
-        total=None if units is None else units * len(points), disable=not progress, unit="pass", desc="lrscape"
-    ) as bar:
-        settings: dict[str, Any] = {
-            "batch_norm": batch_norm,
-            "dropout": dropout,
-            "chunk": chunk,
-            "advance": bar.update if progress else _silent,
-        }
-        run: Callable[..., Any] = evaluate_batched if chosen == "batched" else evaluate_inplace
-        try:
-            means, errors = run(model, task, slots, directions, points.coordinates, **settings)
-        except NotBatchable as reason:
-            _log_fallback(model, str(reason))
-            chosen = "inplace"
-            bar.reset()
-            means, errors = evaluate_inplace(model, task, slots, directions, points.coordinates, **settings)
-    default = chunk_size(slots, len(points)) if chosen == "batched" else min(CHUNK, len(points))
-    settings_used = {"engine": chosen, "chunk": chunk or default, "batch_norm": batch_norm, "dropout": dropout}
-    many = isinstance(objective, Objective) and bool(torch.isfinite(torch.from_numpy(errors[:, 0])).any())
+    lazy = not isinstance(directions.tensors, dict)
+    job = Job(model, task, slots, directions, batch_norm, dropout, memory or ("low" if lazy else "normal"))
+    if job.memory == "low" and engine not in {"auto", "inplace"}:
+        raise ValueError(
+            f"memory='low' moves the model's own weights block by block: use engine='inplace', not {engine!r}"
+        )
+    settings = Settings(engine, chunk, threads, share, trial, partial, progress)
+    with ExitStack() as stack:
+        if autocast is not None or tf32 is not None:
+            stack.enter_context(precision(job.device, autocast, tf32))
+        found = scan(job, points.coordinates, settings)
+    return _surface(found, job, points, {"autocast": autocast, "tf32": tf32})
+
+
+def _surface(found: Scanned, job: Job, points: Points, given: dict[str, Any]) -> LossSurface:
+    means, errors = found.totals.results()
+    choice, names = found.choice, job.task.names
+    used: dict[str, Any] = {"engine": choice.engine, "chunk": choice.chunk}
+    if choice.engine == "threads":
+        used["threads"] = choice.threads
+    if job.memory == "low":
+        used["memory"] = "low"
+    used |= {name: str(value) for name, value in given.items() if value is not None}
+    used |= {"batch_norm": job.batch_norm, "dropout": job.dropout}
+    if found.ranks > 1:
+        used |= {"ranks": found.ranks, "share": found.share}
+    if found.resumed:
+        used["resumed"] = found.resumed
+    many = isinstance(job.task, Objective) and found.totals.batches > 1
     return LossSurface(
         coordinates=points.coordinates,
         losses=means[:, 0].copy(),
         shape=points.shape,
-        metrics={name: means[:, i].copy() for i, name in enumerate(task.names) if i > 0},
+        metrics={name: means[:, i].copy() for i, name in enumerate(names) if i > 0},
         standard_error=errors[:, 0].copy() if many else None,
-        provenance=settings_used,
+        provenance=used,
     )
-
-
-def _silent(_: int) -> None:
-    """Advance no bar."""

@@ -10,9 +10,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..landscape import LossSurface, Points, random_directions
 from ..landscape.closure import Closure
+from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm, check_batch_norm
 from ..landscape.parameters import ParameterChoice, movable
-from ..landscape.sweep import Engine, sweep
+from ..landscape.sweep import sweep
 from .base import LandscapeLR
 from .checks import Bound
 

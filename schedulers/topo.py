@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..landscape import features, sparse_stencil
+from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm
 from ..landscape.parameters import ParameterChoice
-from ..landscape.sweep import Engine
 from .base import BRAKE
 from .checks import Bound
 from .plane import PlaneLR

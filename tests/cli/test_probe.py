@@ -136,7 +136,7 @@ def test_prefix_is_reported(probe, capsys):
 
 
 def test_the_engine_that_ran_is_told(probe, capsys, monkeypatch):
-    monkeypatch.setattr(importlib.import_module("lrscape.landscape.sweep"), "_fallbacks_logged", set())
+    monkeypatch.setattr(importlib.import_module("lrscape.landscape.engines"), "_logged", set())
     torch.save(nn.LSTM(3, 2).state_dict(), "model.pt")
     assert probe("--engine", "batched", model="usercode:Recurrent") == 0
     out, err = capsys.readouterr()

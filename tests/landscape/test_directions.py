@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrscape.landscape import directions_from_vectors, random_directions
-from lrscape.landscape.directions import stream_seed
+from lrscape.landscape.draws import stream_seed
 
 
 class Conv1D(nn.Module):

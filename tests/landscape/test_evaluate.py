@@ -21,8 +21,8 @@ from lrscape.landscape import (
     random_directions,
     sparse_stencil,
 )
+from lrscape.landscape.engines import fixed_engine
 from lrscape.landscape.parameters import movable
-from lrscape.landscape.sweep import fixed_engine
 
 ENGINES = ["inplace", "batched"]
 

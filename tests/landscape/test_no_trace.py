@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from examples import loss_of
+from traces import state
 
 from lrscape.landscape import (
     evaluate_adaptive,
@@ -24,24 +25,6 @@ from lrscape.landscape import (
 
 class Stop(Exception):
     pass
-
-
-def bits(tensor):
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-def state(model):
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    return (
-        [(name, id(t), t.data_ptr(), t._version, t.stride(), t.requires_grad, bits(t)) for name, t in tensors],
-        [(id(p.grad), None if p.grad is None else bits(p.grad)) for p in model.parameters()],
-        [(m.training, vars(m).get("track_running_stats"), vars(m).get("momentum")) for m in model.modules()],
-        random.getstate(),
-        np.random.get_state()[1].tobytes(),
-        bits(torch.get_rng_state()),
-        signal.getsignal(signal.SIGINT),
-        torch.is_grad_enabled(),
-    )
 
 
 def other(model, shift):

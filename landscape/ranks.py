@@ -1,0 +1,96 @@
+"""The processes of torch.distributed, as far as probes need them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class OtherRankFailedError(RuntimeError):
+    """Another process could not do its part."""
+
+
+class Ranks:
+    """This process among those that probe together; alone where torch.distributed is not in use.
+
+    Args:
+        together: Whether to use torch.distributed if it is initialised.
+    """
+
+    def __init__(self, together: bool = True) -> None:
+        self._joined = together and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.rank = dist.get_rank() if self._joined else 0
+        self.size = dist.get_world_size() if self._joined else 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank decides and writes."""
+        return self.rank == 0
+
+    def gather(self, value: T) -> list[T]:
+        """Collect one value from every rank, on every rank.
+
+        Args:
+            value: Anything that can be pickled.
+
+        Returns:
+            The values, by rank.
+        """
+        if not self._joined:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return cast("list[T]", values)
+
+    def broadcast(self, value: T) -> T:
+        """Give every rank what rank 0 has.
+
+        Args:
+            value: Anything that can be pickled; only rank 0's counts.
+
+        Returns:
+            Rank 0's.
+        """
+        if not self._joined:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, src=0)
+        return cast("T", box[0])
+
+    def agree(self, error: BaseException | None) -> None:
+        """Raise on every rank if one of them failed.
+
+        Args:
+            error: This rank's failure, if any; it is raised as it is.
+
+        Raises:
+            OtherRankFailedError: If another rank failed; the message says which and why.
+        """
+        texts = self.gather(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        for rank, text in enumerate(texts):
+            if text is not None:
+                raise OtherRankFailedError(
+                    f"rank {rank} could not evaluate its part, so this rank stops as well ({text})"
+                )
+
+
+def sharded(parameters: list[Tensor]) -> bool:
+    """Tell whether parameters are spread over ranks, as fully_shard and tensor parallelism leave them.
+
+    Args:
+        parameters: Of a model.
+
+    Returns:
+        Whether one of them is a DTensor.
+    """
+    if not dist.is_available():
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return any(isinstance(parameter, DTensor) for parameter in parameters)
