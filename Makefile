@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := landscape schedulers optim tda viz cli testing
+ROOMS := landscape schedulers optim penalties tda viz cli testing
 TYPED := -m lrscape -m lrscape.__main__ $(foreach room,$(ROOMS),-p lrscape.$(room))
 
 .PHONY: demo test test-all test-oldest check format types docs bench clean
