@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 
-from lrscape.schedulers import TopoCNNLR, TopoLR
+from lrscape.schedulers import TopoCNNLR, TopoLR, ValleyLR
 from lrscape.testing import CASES, SCHEDULER_CHECKS
 
 # Small grids, and training after every third probe.
@@ -15,6 +15,8 @@ FACTORIES = {
     "TopoLR published": partial(TopoLR, preset="published"),
     "TopoCNNLR": partial(TopoCNNLR, **ONLINE),
     "TopoCNNLR published": partial(TopoCNNLR, preset="published", **ONLINE),
+    # By default it starts at a rate of its own; the suite follows the optimizer's.
+    "ValleyLR": partial(ValleyLR, start=None),
 }
 
 

@@ -1,0 +1,127 @@
+"""What a scheduler needs that averages the weights: the average, its probe, and what the user takes away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..landscape.modes import BatchNorm, check_batch_norm
+from ..landscape.parameters import ParameterChoice
+from .averages import RunningAverage
+from .base import LandscapeLR
+from .rates import write_rate
+from .segment import ValleyMeasurement, measure_segment
+
+
+class AveragedLR(LandscapeLR):
+    """Base of schedulers that keep a running average of the weights and measure the height of the iterate above it.
+
+    A subclass says when the average takes an iterate in, and with what weight.
+
+    Args:
+        optimizer: Any torch optimizer.
+        model: The model that it trains.
+        parameters: Restricts what is averaged; see :func:`lrscape.landscape.random_directions`.
+        batch_norm: BatchNorm policy of probes.
+        **options: Those of :class:`LandscapeLR`.
+
+    Raises:
+        TypeError: If the model is not a module.
+        ValueError: If an option is out of range, or nothing can be averaged.
+    """
+
+    _not_saved = LandscapeLR._not_saved | {"_average", "_parameters"}
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        model: nn.Module,
+        *,
+        parameters: ParameterChoice,
+        batch_norm: BatchNorm,
+        **options: Any,
+    ) -> None:
+        check_batch_norm(batch_norm)
+        self.model = model
+        self.batch_norm = batch_norm
+        self._parameters = parameters if parameters is None or callable(parameters) else list(parameters)
+        self._average = RunningAverage(model, self._parameters)
+        super().__init__(optimizer, **options)
+
+    def measure(self, closure: Callable[[], Tensor]) -> ValleyMeasurement:
+        """Probe the segment between the iterate and its average.
+
+        Args:
+            closure: Returns the loss as a 0-d tensor and does nothing else.
+
+        Returns:
+            The measurement.
+        """
+        return measure_segment(self._average, closure, self.batch_norm)
+
+    def averaged(self) -> AbstractContextManager[nn.Module]:
+        """Let the model be its average for a while, to evaluate or to save it.
+
+        On leaving, also by an exception, parameters and buffers are bitwise what they were.
+
+        Returns:
+            A context that gives the model.
+        """
+        return self._average.applied()
+
+    def averaged_state_dict(self) -> dict[str, Any]:
+        """Give the model's state with the averaged weights and statistics.
+
+        Returns:
+            A state dict in memory of its own.
+        """
+        with self._average.applied() as model:
+            state = model.state_dict()
+            return {
+                name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in state.items()
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the state, the average's tensors among it.
+
+        Returns:
+            What ``torch.load(weights_only=True)`` accepts.
+        """
+        return {**super().state_dict(), "average": self._average.state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state; load the model's and the optimizer's as well.
+
+        Args:
+            state_dict: What :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: If it comes from a scheduler of another kind.
+        """
+        state = dict(state_dict)
+        if "average" not in state:
+            raise ValueError(
+                f"this is not a state of {type(self).__name__}: average missing; pass what its state_dict() returned"
+            )
+        self._average.restore(state.pop("average"))
+        super().load_state_dict(state)
+
+    def _applied(self) -> bool:
+        """Tell whether the rates are those that this scheduler set last; within a SequentialLR they may not be."""
+        groups = self.optimizer.param_groups
+        written = self._rates.written
+        return len(groups) == len(written) and all(
+            float(group["lr"]) == float(rate) for group, rate in zip(groups, written, strict=True)
+        )
+
+    def _write(self) -> None:
+        """Set the rates now, not at the next step()."""
+        plain, factors = self._rates.current_plain(), self._current_factors()
+        for group, rate in zip(self.optimizer.param_groups, self._rates.product(plain, factors), strict=True):
+            write_rate(group, rate)
+        self._rates.remember(plain, factors)
+        self._last_lr = [rate if isinstance(rate, float) else rate.clone() for rate in self._rates.written]
