@@ -1,0 +1,134 @@
+"""What an arm does around each training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from ..averages import Average
+from ..workloads.workload import Batch
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a policy is made from.
+
+    Attributes:
+        model: To train.
+        rate: Learning rate; 1 for what needs none.
+        steps: Of this run.
+        budget: Of the workload; the same for runs of all horizons.
+        seed: Of the run.
+        optimizer: Family of the base optimizer.
+        weight_decay: Of it.
+        monitor: Computes the loss on a part of the validation data.
+        batches: Gives training batches apart from the run's own, e.g. to re-estimate BatchNorm's statistics.
+        loss: Of the model on a batch.
+    """
+
+    model: nn.Module
+    rate: float
+    steps: int
+    budget: int
+    seed: int
+    optimizer: Literal["adamw", "sgd"]
+    weight_decay: float
+    monitor: Callable[[], float]
+    batches: Callable[[int], list[Batch]]
+    loss: Callable[[nn.Module, Batch], Tensor]
+
+    def closure(self, batch: Batch) -> Callable[[], Tensor]:
+        """Give what computes the loss on a batch."""
+        return lambda: self.loss(self.model, batch)
+
+    def base(self, rate: float | None = None) -> Optimizer:
+        """Make the base optimizer.
+
+        Args:
+            rate: Learning rate; by default the setting's.
+
+        Returns:
+            AdamW, or SGD with momentum .9.
+        """
+        lr = self.rate if rate is None else rate
+        if self.optimizer == "adamw":
+            return AdamW(self.model.parameters(), lr=lr, weight_decay=self.weight_decay)
+        return SGD(self.model.parameters(), lr=lr, momentum=0.9, weight_decay=self.weight_decay)
+
+
+class Policy:
+    """Step a torch scheduler, if any, and keep a running average, if any.
+
+    Args:
+        optimizer: That takes the steps.
+        scheduler: Stepped after it.
+        average: Updated after that.
+    """
+
+    testing = False  # True while a loss that is not finite is part of the method, not the end of the run
+
+    def __init__(
+        self, optimizer: Optimizer, scheduler: LRScheduler | None = None, average: Average | None = None
+    ) -> None:
+        self.optimizer, self.scheduler, self.average = optimizer, scheduler, average
+
+    def before(self, batch: Batch) -> None:
+        """Act on the batch just drawn, before the training step."""
+
+    def after(self, batch: Batch, loss: float) -> None:
+        """Act after the optimizer's step.
+
+        Args:
+            batch: The batch just used.
+            loss: Its loss before the step.
+        """
+        if self.scheduler is not None:
+            self.scheduler.step()
+        if self.average is not None:
+            self.average.update()
+
+    def plain(self) -> AbstractContextManager[Any]:
+        """Give the context in which the model is what the optimizer calls its weights."""
+        return nullcontext()
+
+    def averaged(self) -> AbstractContextManager[Any] | None:
+        """Give the context in which the model is its average, or None if there is no average."""
+        return None if self.average is None else self.average.applied()
+
+    def rate(self) -> float:
+        """Give the present learning rate."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def report(self) -> dict[str, Any]:
+        """Give what else should be recorded at the end."""
+        return {}
+
+
+def ramp(optimizer: Optimizer, warmup: int, shape: Callable[[int], float]) -> LambdaLR:
+    """Make a schedule with a linear warmup.
+
+    Args:
+        optimizer: Its rates are peaks.
+        warmup: Steps of the warmup.
+        shape: Factor on the peak after t steps.
+
+    Returns:
+        The scheduler.
+    """
+    return LambdaLR(optimizer, lambda t: min(1.0, (t + 1) / (warmup + 1)) * shape(t))
+
+
+def warmup(steps: int) -> int:
+    """Give the length of the warmup: a twentieth."""
+    return steps // 20
+
+
+def level(_t: int) -> float:
+    """Keep the peak."""
+    return 1.0
