@@ -18,7 +18,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -56,10 +55,14 @@ def interpreter(subject: str, options: argparse.Namespace) -> str:
     return str(options.peers) if subject in SLOWER else sys.executable
 
 
+def _place(cell: dict[str, Any]) -> tuple[str, str, int, int]:
+    return cell["subject"], cell["model"], cell["batch"], cell["side"]
+
+
 def spread(cell: dict[str, Any]) -> str:
     """Word a cell: median, and the range over rounds."""
     if "ratios" not in cell:
-        return "–"
+        return "fails"
     found = cell["ratios"]
     return f"{median(found):.2f} ({min(found):.2f}–{max(found):.2f})"
 
@@ -133,20 +136,22 @@ def main() -> None:
     parser.add_argument("--ranks", action="store_true", help="only compare two ranks with one")
     options = parser.parse_args()
     record: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    models = options.models.split(",")
     place = {"date": str(datetime.date.today()), "torch": str(torch.__version__), "machine": platform.machine()}
-    record |= {**place, "threads": torch.get_num_threads()}
+    place["threads"] = str(torch.get_num_threads())
     if options.ranks:
-        record["two_ranks"] = speedup(options.rounds)
-        sys.stdout.write(f"two ranks of one thread: {median(record['two_ranks']):.2f} × one\n")
+        found = speedup(options.rounds)
+        record["two_ranks"] = {**place, "speedups": found}
+        sys.stdout.write(f"two ranks of one thread: {median(found):.2f} × one\n")
     else:
-        start, found = time.perf_counter(), []
-        for model in options.models.split(","):
-            for subject in options.subjects.split(","):
-                where = interpreter(subject, options)
-                found += list(cells([subject], [model], list(BATCHES), SIDE, options.rounds, where))
-        for subject in IN_LOOP:
-            found += list(cells([subject], ["CifarNet"], [128], 5, options.rounds, interpreter(subject, options)))
-        record["cells"], record["seconds"] = found, round(time.perf_counter() - start)
+        jobs = [(subject, model, list(BATCHES), SIDE) for model in models for subject in options.subjects.split(",")]
+        jobs += [(subject, "CifarNet", [128], 5) for subject in IN_LOOP]
+        measured = {_place(cell): cell for cell in record.get("cells", [])}
+        for subject, model, batches, side in jobs:
+            new = cells([subject], [model], batches, side, options.rounds, interpreter(subject, options))
+            measured |= {_place(cell): {**cell, **place} for cell in new}
+            record["cells"] = found = list(measured.values())
+            RESULTS.write_text(json.dumps(record, indent=1) + "\n")  # so that nothing is lost if this is cut off
         sys.stdout.write(f"{table(found, SIDE)}\n\n{table(found, 5)}\n")
         for cell in found:
             if "error" in cell:

@@ -74,6 +74,8 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--autocast", choices=("bfloat16", "float16"), help="evaluate under torch.autocast")
     how.add_argument("--tf32", action=argparse.BooleanOptionalAction, help="allow TF32 on NVIDIA GPUs, or forbid it")
+    how.add_argument("--channels-last", action="store_true", help="lay images out with their channels innermost")
+    how.add_argument("--cuda-graph", action="store_true", help="replay a recorded forward pass; with --engine inplace")
     how.add_argument(
         "--share",
         choices=("auto", "points", "batches", "data"),
@@ -85,14 +87,14 @@ def add_how(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_files(parser: argparse.ArgumentParser) -> Any:
-    """Add the options on how checkpoints are read and where the result goes.
+def add_loading(parser: argparse.ArgumentParser) -> Any:
+    """Add the options on how checkpoints are read.
 
     Args:
         parser: The parser of one command.
 
     Returns:
-        The group, for further files.
+        The group, for the files of the result.
     """
     load = parser.add_argument_group("checkpoint and result")
     load.add_argument("--key", help="where the weights are in CKPT, if there are several sets, e.g. ema_state_dict")
@@ -102,6 +104,19 @@ def add_files(parser: argparse.ArgumentParser) -> Any:
         action="store_true",
         help="unpickle any object in CKPT, which can run any code: only for files you trust",
     )
+    return load
+
+
+def add_files(parser: argparse.ArgumentParser) -> Any:
+    """Add the options on how checkpoints are read and where the result goes.
+
+    Args:
+        parser: The parser of one command.
+
+    Returns:
+        The group, for further files.
+    """
+    load = add_loading(parser)
     load.add_argument("-o", "--out", type=Path, default=Path("surface.npz"), help="the result (default: surface.npz)")
     load.add_argument("--resume", action="store_true", help="go on with a scan that was cut off, from OUT.partial")
     load.add_argument("--overwrite", action="store_true", help="replace OUT, and other results, if they exist")
@@ -117,7 +132,7 @@ class Measurement:
         report: On the loading of the checkpoint.
         objective: Loss, data and metrics.
         loss_name: For a person.
-        how: Options of ``landscape.evaluate``.
+        how: Options of ``landscape.evaluate``; none for a command that has no :func:`add_how`.
     """
 
     model: nn.Module
@@ -143,8 +158,6 @@ def prepare(arguments: argparse.Namespace, checkpoint: str, output: Output) -> M
     Returns:
         The measurement.
     """
-    import torch
-
     from .. import landscape
 
     metrics = load_metrics(arguments.metric)
@@ -162,7 +175,16 @@ def prepare(arguments: argparse.Namespace, checkpoint: str, output: Output) -> M
         output.note(f"loss: {loss_name} (no --loss given)")
     else:
         loss_name = arguments.loss
-    how = {
+    scanned = hasattr(arguments, "engine")  # by a command that has the options of add_how
+    objective = landscape.Objective(loss, data, metrics, channels_last=scanned and arguments.channels_last)
+    return Measurement(model, report, objective, loss_name, _how(arguments, output) if scanned else {})
+
+
+def _how(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
+    """Read the options of ``landscape.evaluate``."""
+    import torch
+
+    return {
         "engine": arguments.engine,
         "batch_norm": arguments.batch_norm,
         "dropout": arguments.dropout,
@@ -171,11 +193,11 @@ def prepare(arguments: argparse.Namespace, checkpoint: str, output: Output) -> M
         "memory": "low" if arguments.memory == "low" else None,
         "autocast": None if arguments.autocast is None else getattr(torch, arguments.autocast),
         "tf32": arguments.tf32,
+        "cuda_graph": arguments.cuda_graph,
         "share": arguments.share,
         "partial": partial_file(arguments.out),
         "progress": output.progress,
     }
-    return Measurement(model, report, landscape.Objective(loss, data, metrics), loss_name, how)
 
 
 def load_into(model: nn.Module, path: str, arguments: argparse.Namespace) -> CheckpointReport:

@@ -44,6 +44,7 @@ class Job:
         batch_norm: BatchNorm policy.
         dropout: Keep dropout on.
         memory: "low" to keep neither directions nor backup on the device.
+        cuda_graph: Let the in-place engine replay a recorded forward pass.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Job:
     batch_norm: BatchNorm = "eval"
     dropout: bool = False
     memory: Memory = "normal"
+    cuda_graph: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -180,7 +182,7 @@ def _run(choice: Choice, job: Job, coordinates: NDArray[np.float64], advance: Ca
         return evaluate_batched(*place, **how)
     if choice.engine == "threads":
         return evaluate_threads(*place, threads=choice.threads, **how)
-    return evaluate_inplace(*place, memory=job.memory, **how)
+    return evaluate_inplace(*place, memory=job.memory, cuda_graph=job.cuda_graph, **how)
 
 
 def _log(model: nn.Module, engine: str, reason: str) -> None:

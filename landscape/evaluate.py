@@ -35,6 +35,7 @@ def evaluate(
     memory: Memory | None = None,
     autocast: torch.dtype | None = None,
     tf32: bool | None = None,
+    cuda_graph: bool = False,
     share: Share = "auto",
     partial: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -66,6 +67,8 @@ def evaluate(
             or in host memory. Slower; the default for such directions.
         autocast: Evaluate under ``torch.autocast`` with this dtype; by default as the caller has set it.
         tf32: Allow or forbid TF32 on NVIDIA GPUs; by default as the caller has set it.
+        cuda_graph: Let the in-place engine record the forward pass as a CUDA graph and replay it at every point,
+            after comparing two replays with plain runs. What cannot be recorded runs plainly (logged once).
         share: How the processes of torch.distributed share the work, if it is initialised; all must call this.
             "points": all read the same data, each takes some points. "batches": each takes all points and some
             batches. "data": each has data of its own, as with a DistributedSampler or a closure, and the losses are
@@ -106,6 +109,7 @@ def evaluate(
         memory=memory,
         autocast=autocast,
         tf32=tf32,
+        cuda_graph=cuda_graph,
         share=share,
         partial=partial,
         progress=progress,

@@ -20,6 +20,7 @@ from .low_memory import BlockMover
 from .modes import BatchNorm, recalibrated
 from .parameters import Slot, all_slots
 from .randomness import capture_global
+from .replay import Replay
 from .seeded import SeededTensors
 from .shards import local, local_steps, resharded
 from .sums import Sums, Totals
@@ -111,6 +112,7 @@ def evaluate_inplace(
     dropout: bool = False,
     chunk: int | None = None,
     memory: Literal["normal", "low"] | None = None,
+    cuda_graph: bool = False,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Totals:
     """Evaluate a task at points, moving the model's weights in place and copying them back at the end.
@@ -130,6 +132,7 @@ def evaluate_inplace(
         chunk: Points per pass over the data; with ``memory="low"`` one by default, since a move is dear.
         memory: "low" moves block by block, with the backup in host memory or a mapped file; by default for directions
             that are drawn again whenever they are needed.
+        cuda_graph: Record the forward pass and replay it; see :class:`~lrscape.landscape.replay.Replay`.
         advance: Called with the number of evaluations done.
 
     Returns:
@@ -142,6 +145,7 @@ def evaluate_inplace(
     device = slots[0].parameter.device
     size = 1 if batch_norm == "recalibrate" else chunk or (1 if low else CHUNK)
     count = len(coordinates)
+    values_at = Replay(task, device).values if cuda_graph else task.values
     sums: Sums | None = None
     with ExitStack() as stack:
         reshard = stack.enter_context(resharded(model))
@@ -178,7 +182,7 @@ def evaluate_inplace(
                         reshard()
                         mover.move(coordinates[i])
                         placed = i
-                    found.append(task.values(model, unit))
+                    found.append(values_at(model, unit))
                     advance(1)
                     interrupt.check()
                 values, weights = (torch.stack(list(column)) for column in zip(*found, strict=True))

@@ -74,6 +74,7 @@ def sweep(
     memory: Memory | None = None,
     autocast: torch.dtype | None = None,
     tf32: bool | None = None,
+    cuda_graph: bool = False,
     share: Share = "auto",
     partial: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -97,6 +98,7 @@ def sweep(
         memory: As there.
         autocast: As there.
         tf32: As there.
+        cuda_graph: As there.
         share: As there.
         partial: As there.
         progress: As there.
@@ -129,7 +131,10 @@ def sweep(
     if points.dims != len(directions):
         raise ValueError(f"points have {points.dims} coordinates each, but there are {len(directions)} directions")
     lazy = not isinstance(directions.tensors, dict)
-    job = Job(model, task, slots, directions, batch_norm, dropout, memory or ("low" if lazy else "normal"))
+    memory = memory or ("low" if lazy else "normal")
+    job = Job(model, task, slots, directions, batch_norm, dropout, memory, cuda_graph)
+    if cuda_graph and job.device.type != "cuda":
+        raise ValueError(f"cuda_graph=True needs a model on an NVIDIA GPU, got one on {job.device}")
     if job.memory == "low" and engine not in {"auto", "inplace"}:
         raise ValueError(
             f"memory='low' moves the model's own weights block by block: use engine='inplace', not {engine!r}"
@@ -150,6 +155,8 @@ def _surface(found: Scanned, job: Job, points: Points, given: dict[str, Any]) ->
         used["threads"] = choice.threads
     if job.memory == "low":
         used["memory"] = "low"
+    if job.cuda_graph:
+        used["cuda_graph"] = True
     used |= {name: str(value) for name, value in given.items() if value is not None}
     used |= {"batch_norm": job.batch_norm, "dropout": job.dropout}
     if found.ranks > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -10,6 +11,7 @@ from ..landscape.closure import Closure, ClosureTask
 from ..landscape.harmless import harmless
 from ..landscape.modes import BatchNorm
 from .averages import RunningAverage
+from .rank_mean import rank_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,8 @@ class ValleyMeasurement:
 def measure_segment(average: RunningAverage, closure: Closure, batch_norm: BatchNorm = "batch") -> ValleyMeasurement:
     """Measure the loss at the iterate and at its average, leaving no trace: two forward passes, one synchronisation.
 
+    Under torch.distributed every rank measures on a batch of its own, and all get the mean.
+
     Args:
         average: Of the model's weights.
         closure: Returns the loss as a 0-d tensor and does nothing else.
@@ -41,7 +45,13 @@ def measure_segment(average: RunningAverage, closure: Closure, batch_norm: Batch
     Raises:
         TypeError: If the closure returns no tensor.
         ValueError: If the loss has dimensions, or the closure runs a backward pass.
+        RuntimeError: If another rank failed.
     """
+    loss, average_loss = rank_mean(partial(_ends, average, closure, batch_norm))
+    return ValleyMeasurement(loss, average_loss, loss - average_loss)
+
+
+def _ends(average: RunningAverage, closure: Closure, batch_norm: BatchNorm) -> list[float]:
     task = ClosureTask(closure)
     backup = [parameter.detach().clone() for parameter in average.parameters]
     with harmless(average.model, moved=average.parameters, backup=backup, batch_norm=batch_norm) as (interrupt, rewind):
@@ -50,5 +60,4 @@ def measure_segment(average: RunningAverage, closure: Closure, batch_norm: Batch
         rewind()
         average.write_parameters()
         there, _ = task.values(average.model, None)
-        loss, average_loss = torch.cat([here, there]).tolist()
-    return ValleyMeasurement(loss, average_loss, loss - average_loss)
+        return torch.cat([here, there]).tolist()
