@@ -15,7 +15,7 @@ from .curvature_operator import CurvatureOperator
 from .hvp import HessianOptions, opened
 from .lanczos import Lanczos, Ritz
 from .objective import Objective
-from .random_vectors import Randomness, draw, generator_from
+from .random_vectors import Randomness, draw, generator_from, unit_start
 
 End = Literal["largest", "smallest", "both", "magnitude"]
 STIR = 1e-3  # share of a random vector in a given start, so that nothing is orthogonal to it by construction
@@ -26,10 +26,11 @@ class TopEigenvalues:
     """Eigenvalues from the ends of a spectrum.
 
     Attributes:
-        eigenvalues: Shape (k,), loss per unit² of the parameters; descending, by magnitude for which="magnitude".
-            Each is at most the eigenvalue it approximates from inside the spectrum.
-        residuals: |Hv − θv|, shape (k,): a true eigenvalue lies within θ ± residual. In exact arithmetic the error is
-            at most residual² / gap to the next eigenvalue, usually far less.
+        eigenvalues: Shape (k,), loss per unit² of the parameters; descending, by magnitude for which="magnitude". They
+            lie within the spectrum: the largest is at most λ_max, the smallest at least λ_min. Fewer than k if P is.
+        residuals: |Hv − θv|, shape (k,), as the recurrence gives it: a true eigenvalue lies within θ ± residual, beyond
+            rounding of the products, about 1e-6·|θ| in float32. Where the next eigenvalue is a gap away, the error is
+            at most residual² / gap.
         vectors: Unit vectors, shape (k, P).
         hvps: Vectors multiplied.
         converged: Whether all residuals are within the tolerance.
@@ -73,14 +74,7 @@ def _start(operator: CurvatureOperator, start: Tensor | None, block: int, genera
     drawn = draw(operator, block, generator)
     if start is None:
         return drawn
-    given = start.detach().to(operator.device, operator.dtype)
-    given = given[None] if given.dim() == 1 else given
-    if given.dim() != 2 or given.shape[1] != operator.size:
-        raise ValueError(f"start must have shape ({operator.size},) or (k, {operator.size}), got {tuple(start.shape)}")
-    lengths = torch.linalg.vector_norm(given, dim=1, keepdim=True)
-    if not bool(((lengths > 0) & torch.isfinite(lengths)).all()):
-        raise ValueError("start must be finite and not zero; pass None to start at random")
-    given = given / lengths
+    given = unit_start(operator, start)
     if len(given) > block:  # one vector that has a part of each
         given = torch.stack([part.sum(0) for part in given.chunk(block)])
         given = given / torch.linalg.vector_norm(given, dim=1, keepdim=True)
@@ -116,7 +110,7 @@ def top_eigenvalues(
     eigenvalue stands alone.
 
     What lies exactly orthogonal to the start stays unseen; a random start excludes it. Of an eigenvalue that occurs
-    twice, one vector at a time finds one copy: ask for ``block=2`` to see both.
+    twice, one vector at a time finds one copy, and the other only late, by rounding: ask for ``block=2`` to see both.
 
     Args:
         model: Any module.

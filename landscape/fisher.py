@@ -50,8 +50,8 @@ def fisher(
     Args:
         model: Any module whose losses can be differentiated twice.
         losses: A closure that returns one loss per example, shape (N,); or an :class:`Objective` whose ``loss_fn``
-        does. **options: ``parameters``, ``batch_norm``, ``dropout`` and ``chunk``; see
-        :func:`~lrscape.landscape.hessian`.
+            does.
+        **options: ``parameters``, ``batch_norm``, ``dropout`` and ``chunk``; see :func:`~lrscape.landscape.hessian`.
 
     Yields:
         The operator.

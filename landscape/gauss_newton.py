@@ -13,7 +13,7 @@ from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .data_operator import DataOptions, over_data
 from .kernels import twice_differentiable
-from .linearisation import Linearisation, differentiate
+from .linearisation import Linearisation, cut_off, differentiate
 from .objective import Objective, Value, weigh
 from .parameters import Slot
 
@@ -27,7 +27,6 @@ class OutputLinearisation(Linearisation):
         model: The model.
         parameters: By which to differentiate.
         outputs: Computes the outputs.
-        weight: By what the batch counts.
     """
 
     def __init__(self, model: nn.Module, parameters: list[nn.Parameter], outputs: Callable[[], Tensor]) -> None:
@@ -43,9 +42,17 @@ class OutputLinearisation(Linearisation):
                 )
             self._out = out
             self._seed = torch.zeros_like(out, requires_grad=True)
-            self._pulled = torch.autograd.grad(
-                out, parameters, self._seed, create_graph=True, allow_unused=True, materialize_grads=True
+            pulled = torch.autograd.grad(out, parameters, self._seed, create_graph=True, allow_unused=True)
+        used = [part for part in pulled if part is not None]
+        if used and (cut_off(used) or not any(part.requires_grad for part in used)):  # it is linear in the seed
+            raise ValueError(
+                "the outputs cannot be differentiated twice: their graph passes a function whose backward pass is not "
+                "tracked (once_differentiable, say); write it with differentiable operations, or take "
+                "hessian(…, mode='difference')"
             )
+        self._pulled = [
+            torch.zeros_like(p) if part is None else part for p, part in zip(parameters, pulled, strict=True)
+        ]
 
     def _weigh_outputs(self, tangents: Tensor, together: bool) -> Tensor:
         """Multiply A with tangents of the outputs, shape (k, *out.shape)."""

@@ -8,7 +8,7 @@ from typing import Unpack
 import torch
 from torch import nn
 
-from .closure import Closure
+from .closure import Closure, accumulator
 from .curvature_operator import CurvatureOperator
 from .hvp import HessianOptions, opened
 from .objective import Objective
@@ -22,7 +22,8 @@ class GradientCurvature:
         curvature: gᵀHg/|g|², loss per unit² of the parameters; NaN where the gradient is zero.
         gradient_norm: |g|, loss per unit of the parameters.
         best_rate: η* = |g|²/(gᵀHg), the rate of the step of gradient descent that lowers the quadratic model most;
-            twice as much lowers it no more. Infinite where the loss does not curve upwards.
+            twice as much lowers it no more. Infinite where the loss does not curve upwards, NaN where the gradient is
+            zero.
         hvps: Vectors multiplied, 1; it is no estimate.
     """
 
@@ -63,8 +64,9 @@ def gradient_curvature(
     """
     with opened(model, objective, options) as operator:
         gradient = operator.gradient()
-        norm = torch.linalg.vector_norm(gradient)
+        norm = torch.linalg.vector_norm(gradient, dtype=accumulator(gradient))
         unit = gradient / norm  # first, or the square of a small gradient would vanish in float32
-        curvature, length = torch.stack([torch.dot(unit, operator.matvec(unit)), norm]).tolist()
+        along = torch.dot(unit, operator.matvec(unit)).to(norm.dtype)
+        curvature, length = torch.stack([along, norm]).tolist()
     rate = float("inf") if curvature <= 0 else 1 / curvature
     return GradientCurvature(curvature, length, rate, 1)

@@ -97,5 +97,8 @@ def kappa(
         vectors = draw(operator, SAMPLES, generator_from(seed))
         samples = row_dot(vectors, operator.matmat(vectors)).double().cpu().numpy()
     norm = float(np.abs(samples).max())
-    again = np.random.default_rng(0).choice(np.abs(samples), (RESAMPLED, SAMPLES)).max(1)
-    return Kappa(norm / below, float(again.std(ddof=1)) / below, norm, gradient, samples, SAMPLES)
+    error = float("nan")
+    if np.isfinite(norm):
+        again = np.random.default_rng(0).choice(np.abs(samples), (RESAMPLED, SAMPLES)).max(1)
+        error = float(again.std(ddof=1))
+    return Kappa(norm / below, error / below, norm, gradient, samples, SAMPLES)

@@ -36,7 +36,7 @@ def twice_differentiable(model: nn.Module, *, cheap: bool = True) -> Iterator[No
 
     Args:
         model: The model that will run.
-        cheap: Also replace convolutions and rectifiers; see
+        cheap: Also replace convolutions, rectifiers and norms; see
             :class:`~lrscape.landscape.second_derivatives.CheapSecondDerivatives`.
 
     Yields:

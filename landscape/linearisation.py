@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -82,3 +82,24 @@ def differentiate(
             return [part.detach() for part in backward([vector for _, vector in alive], True)]
     rows = [backward([vector[i] for _, vector in alive], False) for i in range(k)]
     return [torch.stack(parts).detach() for parts in zip(*rows, strict=True)]
+
+
+def cut_off(gradient: Iterable[Tensor]) -> bool:
+    """Find a function whose backward pass is not tracked; autograd would not complain but give zeros.
+
+    Args:
+        gradient: Computed with a graph.
+
+    Returns:
+        Whether the graph passes such a function.
+    """
+    todo = [part.grad_fn for part in gradient if part.grad_fn is not None]
+    seen = set(todo)
+    while todo:
+        node = todo.pop()
+        if node.name().endswith("::Error"):
+            return True
+        following = {after for after, _ in node.next_functions if after is not None} - seen
+        seen |= following
+        todo.extend(following)
+    return False

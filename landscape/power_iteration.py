@@ -12,7 +12,7 @@ from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .hvp import HessianOptions, opened
 from .objective import Objective
-from .random_vectors import Randomness, draw, generator_from
+from .random_vectors import Randomness, draw, generator_from, unit_start
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,15 +80,10 @@ def power_iteration(
         raise ValueError(f"max_hvps must be at least 1, got {max_hvps}")
     with opened(model, objective, options) as operator:
         before = operator.products
-        vector = draw(operator, 1, generator_from(seed))[0] if start is None else start.detach()
-        vector = vector.to(operator.device, operator.dtype)
-        length = float(torch.linalg.vector_norm(vector))
-        if vector.shape != (operator.size,) or not 0 < length < float("inf"):
-            raise ValueError(
-                f"start must be a finite vector of shape ({operator.size},) other than zero, got shape "
-                f"{tuple(vector.shape)} and length {length}"
-            )
-        vector = vector / length
+        rows = unit_start(operator, draw(operator, 1, generator_from(seed)) if start is None else start)
+        if len(rows) > 1:
+            raise ValueError(f"start must be a single vector, got {len(rows)}; top_eigenvalues takes several")
+        vector = rows[0]
         last, converged = float("nan"), False
         while True:
             product = operator.matvec(vector)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +53,13 @@ class RescaledOperator(CurvatureOperator):
         return RescaledOperator(self._operator.block(names), cut(self.scale), cut(self._shift))
 
 
+def _fresh(state: dict[str, Any]) -> bool:
+    """Tell whether the denominator still has to come from the present gradient."""
+    return not state or ("sum" in state and float(state["step"]) == 0)  # Adagrad's state is there from the beginning
+
+
 def _diagonals(operator: CurvatureOperator, optimizer: Optimizer) -> tuple[Tensor, Tensor, float]:
-    """Read scale and shift from an optimizer, and the largest rate of its groups."""
+    """Read scale and shift from an optimizer, and the largest rate of its groups; all count alike while that is 0."""
     groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     held = [slot for slot in operator.slots if id(slot.parameter) in groups]
     if not held:
@@ -63,9 +68,9 @@ def _diagonals(operator: CurvatureOperator, optimizer: Optimizer) -> tuple[Tenso
             "was made for"
         )
     rate = max(float(groups[id(slot.parameter)]["lr"]) for slot in held)
-    if not rate > 0:
-        raise ValueError(f"the largest rate of the optimizer's groups must be above 0, got {rate}")
-    fresh = any(not optimizer.state.get(slot.parameter) or "sum" in optimizer.state[slot.parameter] for slot in held)
+    if not 0 <= rate < float("inf"):
+        raise ValueError(f"the largest rate of the optimizer's groups must be finite and not negative, got {rate}")
+    fresh = any(_fresh(optimizer.state.get(slot.parameter, {})) for slot in held)
     gradient = operator.gradient() if fresh else torch.zeros(operator.size, device=operator.device)
     gradients = torch.split(gradient, [slot.parameter.numel() for slot in operator.slots])
     scales, shifts = [], []
@@ -77,7 +82,7 @@ def _diagonals(operator: CurvatureOperator, optimizer: Optimizer) -> tuple[Tenso
             shifts.append(torch.zeros_like(part)[None])
             continue
         decay = 0.0 if group.get("decoupled_weight_decay") else float(group.get("weight_decay", 0.0))
-        share = float(group["lr"]) / rate
+        share = float(group["lr"]) / rate if rate > 0 else 1.0
         below = denominator(optimizer, group, optimizer.state.get(slot.parameter, {}), part + decay * slot.parameter)
         inverse = torch.full_like(part, share) if below is None else share / below
         scales.append(inverse.sqrt()[None])
@@ -125,10 +130,11 @@ class PreconditionedSharpness:
     Attributes:
         sharpness: λ_max(P⁻¹H), the lower end of what is known: Ritz values approach it from below.
         residual: Of the rescaled eigenproblem: an eigenvalue lies within sharpness ± residual.
-        rate: The largest rate of the groups, η.
+        rate: The largest rate of the groups, η; 0 at the start of some warmups.
         factor: c, see :func:`~lrscape.landscape.stability_factor`.
-        edge: c/η: beyond this sharpness the optimizer diverges on a quadratic.
-        largest_rate: c/λ_max, the largest stable η; infinite where the loss does not curve upwards.
+        edge: c/η: beyond this sharpness the optimizer diverges on a quadratic; infinite while η is 0.
+        largest_rate: c/λ_max, the largest stable η; infinite where the loss does not curve upwards, NaN where it has
+            diverged.
         vector: Unit eigenvector of the rescaled problem, shape (P,), to start from next time.
         hvps: Vectors multiplied.
         converged: Whether the residual is within the tolerance.
@@ -146,9 +152,13 @@ class PreconditionedSharpness:
 
     @property
     def rate_interval(self) -> tuple[float, float]:
-        """The largest stable rate for sharpness + residual, and for the sharpness itself."""
+        """The largest stable rate for sharpness + residual, and for the sharpness itself.
+
+        The exact one lies between them if the eigenvalue within the residual is the largest, as it is once the search
+        has converged; an end after very few products may be another one's.
+        """
         high = self.sharpness + self.residual
-        return (self.factor / high if high > 0 else float("inf")), self.largest_rate
+        return (float("inf") if high <= 0 else self.factor / high), self.largest_rate
 
 
 def preconditioned_sharpness(
@@ -202,6 +212,7 @@ def preconditioned_sharpness(
     sharpness, factor = float(found.eigenvalues[0]), stability_factor(optimizer)
     largest = float("inf") if sharpness <= 0 else factor / sharpness
     residual = float(found.residuals[0])
+    edge = factor / rate if rate > 0 else float("inf")
     return PreconditionedSharpness(
-        sharpness, residual, rate, factor, factor / rate, largest, found.vectors[0], hvps, found.converged
+        sharpness, residual, rate, factor, edge, largest, found.vectors[0], hvps, found.converged
     )

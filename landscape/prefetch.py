@@ -62,7 +62,7 @@ def prefetched(loader: Iterable[Any], device: torch.device, *, channels_last: bo
         for batch in loader:
             yield place(batch, device, channels_last=channels_last)
         return
-    stream = torch.cuda.Stream(device)
+    stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
     waiting: tuple[Any, torch.cuda.Event] | None = None
     for batch in loader:
         with torch.cuda.stream(stream):

@@ -54,3 +54,36 @@ def draw(operator: CurvatureOperator, k: int, generator: torch.Generator, kind: 
     else:
         drawn = torch.randn(shape, generator=generator)  # float32, so that a float64 copy of a model gets the same
     return drawn.to(operator.device, operator.dtype)
+
+
+def unit_start(operator: CurvatureOperator, start: Tensor) -> Tensor:
+    """Check vectors that an iteration is to start from, and scale them to length 1.
+
+    Args:
+        operator: Says how long, of which kind and where.
+        start: Shape (P,) or (n, P).
+
+    Returns:
+        Shape (n, P).
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If the shape does not fit, or a vector is zero or not finite.
+    """
+    if not isinstance(start, Tensor):
+        raise TypeError(
+            f"start must be a torch.Tensor of shape ({operator.size},) or None, to start at random, got "
+            f"{type(start).__name__}"
+        )
+    rows = start.detach().to(operator.device, operator.dtype)
+    rows = rows[None] if rows.dim() == 1 else rows
+    if rows.dim() != 2 or rows.shape[1] != operator.size or len(rows) == 0:
+        raise ValueError(
+            f"start must have shape ({operator.size},) or (n, {operator.size}), one number per parameter that counts, "
+            f"got {tuple(start.shape)}"
+        )
+    lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if not bool(((lengths > 0) & torch.isfinite(lengths)).all()):
+        raise ValueError("start must be finite and not zero; pass None to start at random")
+    unit: Tensor = rows / lengths
+    return unit

@@ -34,7 +34,7 @@ def record(values: Callable[[], Values], device: torch.device) -> Recording:
     Raises:
         RuntimeError: If it does something that cannot be recorded, such as waiting for a result.
     """
-    side = torch.cuda.Stream(device)
+    side: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
     side.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(side):
         for _ in range(WARM_UP):

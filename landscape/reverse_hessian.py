@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .kernels import twice_differentiable
-from .linearisation import Linearisation, Loss, NoSecondDerivative, differentiate
+from .linearisation import Linearisation, Loss, NoSecondDerivative, cut_off, differentiate
 
 
 class ReverseHessian(Linearisation):
@@ -29,7 +29,7 @@ class ReverseHessian(Linearisation):
                 )
             except (RuntimeError, NotImplementedError) as error:
                 raise _finding(error) from error
-        if _cut_off(self._gradient):
+        if cut_off(self._gradient):
             raise NoSecondDerivative("its graph passes a function that is marked with once_differentiable")
         self._parameters = parameters
 
@@ -54,17 +54,3 @@ class ReverseHessian(Linearisation):
 def _finding(error: Exception) -> Exception:
     """Tell a missing second derivative from an exhausted memory."""
     return error if isinstance(error, torch.OutOfMemoryError) else NoSecondDerivative(f"{error}")
-
-
-def _cut_off(gradient: Sequence[Tensor]) -> bool:
-    """Find a function whose backward pass is not tracked; autograd would not complain but give zeros."""
-    todo = [part.grad_fn for part in gradient if part.grad_fn is not None]
-    seen = set(todo)
-    while todo:
-        node = todo.pop()
-        if node.name().endswith("::Error"):
-            return True
-        following = {after for after, _ in node.next_functions if after is not None} - seen
-        seen |= following
-        todo.extend(following)
-    return False

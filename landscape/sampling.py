@@ -33,13 +33,16 @@ class Samples:
     @property
     def mean(self) -> float:
         """Their mean."""
-        return float(np.mean(self.values))
+        with np.errstate(invalid="ignore"):  # infinities of both signs
+            return float(np.mean(self.values))
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean, s/√n; NaN for a single sample."""
+        """Standard error of the mean, s/√n; NaN for a single sample, or where one is not finite."""
         n = len(self.values)
-        return float(np.std(self.values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+        if n < 2 or not np.isfinite(self.values).all():
+            return float("nan")
+        return float(np.std(self.values, ddof=1) / np.sqrt(n))
 
 
 def check_sampling(tolerance: float | None, max_hvps: int, fewest: int = 2) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from curved import Matrix, exact_hessian, trained
+from curved import Encoder, Matrix, exact_hessian, trained
 from examples import MODELS, loss_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,20 +73,6 @@ def test_many_vectors_share_a_pass(kind):
     together = hvp(model, lambda: loss_of(model, batch), vectors, chunk=5)
     single = hvp(model, lambda: loss_of(model, batch), vectors, chunk=1)
     torch.testing.assert_close(together, single, rtol=1e-4, atol=1e-5)
-
-
-class Encoder(nn.Module):
-    """torch's own transformer layers, whose attention is fused by default."""
-
-    def __init__(self):
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
-        self.embed = nn.Embedding(7, 8)
-        self.body = nn.TransformerEncoder(layer, 2)
-        self.head = nn.Linear(8, 7)
-
-    def forward(self, codes):
-        return self.head(self.body(self.embed(codes)))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,11 +2,14 @@
 
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lrscape.cli.digits import digits
+from lrscape.landscape.curvature_operator import CurvatureOperator
+from lrscape.landscape.parameters import movable
 
 
 def exact_hessian(loss, parameters):
@@ -50,3 +53,45 @@ class Matrix(nn.Module):
 
     def loss(self):
         return self.weight @ self.matrix @ self.weight / 2
+
+
+class Explicit(CurvatureOperator):
+    """A written-out matrix, or a diagonal, as an operator: where only the estimator is tested autograd takes long."""
+
+    def __init__(self, matrix, dtype=torch.float64):
+        matrix = torch.as_tensor(matrix, dtype=dtype)
+        super().__init__(movable(nn.ParameterList([torch.zeros(len(matrix), dtype=dtype)])))
+        self.matrix = matrix
+
+    def _apply(self, vectors):
+        return vectors @ self.matrix if self.matrix.dim() == 2 else vectors * self.matrix
+
+    def gradient(self):
+        return torch.ones(self.size, dtype=self.dtype)
+
+    def block(self, names):
+        raise NotImplementedError
+
+
+class Encoder(nn.Module):
+    """torch's own transformer layers, whose attention is fused by default."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+        self.embed = nn.Embedding(7, 8)
+        self.body = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(8, 7)
+
+    def forward(self, codes):
+        return self.head(self.body(self.embed(codes)))
+
+
+def symmetric(size, seed, decay=None):
+    """A random symmetric matrix; with a decay, λ_i = exp(−i/decay)."""
+    stream = np.random.default_rng(seed)
+    if decay is None:
+        matrix = stream.standard_normal((size, size))
+        return matrix + matrix.T
+    basis = np.linalg.qr(stream.standard_normal((size, size)))[0]
+    return (basis * np.exp(-np.arange(size) / decay)) @ basis.T
