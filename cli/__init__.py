@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .. import __version__
-from . import compare, demo, plot, probe, tda, trajectory
+from . import compare, curvature, demo, plot, probe, schedule, tda, trajectory
 from .factories import importable_from_here
 from .failures import UsageError, explain
 from .together import rank, told_elsewhere
 
-COMMANDS: tuple[ModuleType, ...] = (demo, probe, trajectory, plot, compare, tda)
+COMMANDS: tuple[ModuleType, ...] = (demo, probe, trajectory, plot, compare, curvature, tda, schedule)
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -31,7 +31,9 @@ examples:
   lrscape plot surface.npz --kind contour,surface -o figures/
   lrscape trajectory epoch*.pt --sort --model mycode:make_model --data mycode:make_batches --figure path.png
   lrscape compare before.npz after.npz -o both.png
+  lrscape curvature model.pt --model mycode:make_model --data mycode:make_batches
   lrscape tda before.npz after.npz -o figures/
+  lrscape schedule cosine wsd:sqrt --steps 1000 --lr 0.1 -o schedules.png
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """

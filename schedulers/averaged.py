@@ -13,7 +13,6 @@ from ..landscape.modes import BatchNorm, check_batch_norm
 from ..landscape.parameters import ParameterChoice
 from .averages import RunningAverage
 from .base import LandscapeLR
-from .rates import write_rate
 from .segment import ValleyMeasurement, measure_segment
 
 
@@ -109,19 +108,3 @@ class AveragedLR(LandscapeLR):
             )
         self._average.restore(state.pop("average"))
         super().load_state_dict(state)
-
-    def _applied(self) -> bool:
-        """Tell whether the rates are those that this scheduler set last; within a SequentialLR they may not be."""
-        groups = self.optimizer.param_groups
-        written = self._rates.written
-        return len(groups) == len(written) and all(
-            float(group["lr"]) == float(rate) for group, rate in zip(groups, written, strict=True)
-        )
-
-    def _write(self) -> None:
-        """Set the rates now, not at the next step()."""
-        plain, factors = self._rates.current_plain(), self._current_factors()
-        for group, rate in zip(self.optimizer.param_groups, self._rates.product(plain, factors), strict=True):
-            write_rate(group, rate)
-        self._rates.remember(plain, factors)
-        self._last_lr = [rate if isinstance(rate, float) else rate.clone() for rate in self._rates.written]

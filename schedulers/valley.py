@@ -15,6 +15,7 @@ from .averages import RunningAverage
 from .base import BRAKE
 from .checks import Bound
 from .history import Decision
+from .immediate import holds_rates, write_now
 from .segment import ValleyMeasurement
 from .valley_checks import check_ends, reference_rate
 from .valley_theory import retreat, smoothing_weight, window_weight
@@ -155,7 +156,7 @@ class ValleyLR(AveragedLR):
             self._start_weights = RunningAverage(model, self._parameters)
         if start is not None:
             self.assign(start / reference_rate(optimizer))
-            self._write()
+            write_now(self)
 
     # What a probe finds and what follows
 
@@ -183,12 +184,12 @@ class ValleyLR(AveragedLR):
             The record that was added to ``history``.
         """
         self._take()
-        climbing, ours = self._climbing, self._applied()
+        climbing, ours = self._climbing, holds_rates(self)
         if climbing and not self.finite(measurement):
             self._turn()
         decision = super().observe(measurement)
         if climbing and not self._climbing and ours:
-            self._write()  # another step at a rate known to be too high would cost what the average has gained
+            write_now(self)  # another step at a rate known to be too high would cost what the average has gained
         return decision
 
     def decide(self, measurement: ValleyMeasurement) -> str:

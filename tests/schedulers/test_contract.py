@@ -3,8 +3,17 @@
 from functools import partial
 
 import pytest
+from modelless import induced_metric, river
 
-from lrscape.schedulers import TopoCNNLR, TopoLR, ValleyLR
+from lrscape.schedulers import (
+    AdaptiveHomotopyLR,
+    CurvatureWarmup,
+    HomotopyLR,
+    PerLayerHomotopyLR,
+    TopoCNNLR,
+    TopoLR,
+    ValleyLR,
+)
 from lrscape.testing import CASES, SCHEDULER_CHECKS
 
 # Small grids, and training after every third probe.
@@ -15,8 +24,18 @@ FACTORIES = {
     "TopoLR published": partial(TopoLR, preset="published"),
     "TopoCNNLR": partial(TopoCNNLR, **ONLINE),
     "TopoCNNLR published": partial(TopoCNNLR, preset="published", **ONLINE),
+    "RiverLR": river,
+    "InducedMetricLR": partial(induced_metric, embedding="log"),
     # By default it starts at a rate of its own; the suite follows the optimizer's.
     "ValleyLR": partial(ValleyLR, start=None),
+    "CurvatureWarmup": partial(CurvatureWarmup, start=1.0, max_ratio=2.0),  # likewise
+    "CurvatureWarmup published": partial(CurvatureWarmup, criterion="kappa", start=1.0, max_ratio=2.0),
+    "HomotopyLR": HomotopyLR,
+    "HomotopyLR published": partial(HomotopyLR, criterion="kappa"),
+    "AdaptiveHomotopyLR": partial(AdaptiveHomotopyLR, ramp=3),
+    "AdaptiveHomotopyLR published": partial(AdaptiveHomotopyLR, criterion="kappa", ramp=3),
+    "PerLayerHomotopyLR": PerLayerHomotopyLR,
+    "PerLayerHomotopyLR published": partial(PerLayerHomotopyLR, criterion="kappa"),
 }
 
 
