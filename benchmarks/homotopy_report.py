@@ -18,6 +18,7 @@ from .homotopy_arms import ARMS
 from .homotopy_problems import DEPTHS, EXPERIMENTS, Experiment
 from .residual_vs_plain import interval
 
+APART = 1.03  # from arm to arm, so that their ranges do not hide each other
 ALMOST = 0.9  # of the largest rate: there a warmup is over
 SHOWN = (
     "constant",
@@ -154,13 +155,16 @@ def draw(runs: Finished, seeds: Sequence[int], target: Path) -> Path:
     at = {multiple: ("transformer", multiple) for multiple in transformer.multiples}
     draw_losses(panels[2], runs, transformer, at, seeds)
     panels[2].set(title="transformer", xlabel="× tuned rate", xscale="log", ylabel="test loss")
+    panels[2].set_xticks(transformer.multiples, labels=[f"{multiple:g}" for multiple in transformer.multiples])
+    panels[2].minorticks_off()
     draw_losses(panels[3], runs, EXPERIMENTS["depth"], {d: (f"depth-{d}", 3.0) for d in DEPTHS}, seeds)
     panels[3].set(title="depth, 3 × the tuned rate", xlabel="layers", xscale="log", ylabel="test loss")
-    panels[3].set_xticks(DEPTHS, labels=[str(depth) for depth in DEPTHS], minor=False)
+    panels[3].set_xticks(DEPTHS, labels=[str(depth) for depth in DEPTHS])
     panels[3].minorticks_off()
     entries: dict[str, Any] = {}
     for ax in panels:
         ax.tick_params(which="both", labelsize=7)
+        ax.title.set_fontsize(9)
         ax.grid(alpha=0.25, linewidth=0.5)
         entries |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if entries:
@@ -186,7 +190,7 @@ def draw_losses(
     ax: Axes, runs: Finished, experiment: Experiment, at: dict[Any, tuple[str, float]], seeds: Sequence[int]
 ) -> None:
     """Draw test losses of each arm, medians and ranges over seeds; cells with a run that diverged are left out."""
-    for arm in [arm for arm in experiment.arms if arm in STYLES]:
+    for place, arm in enumerate(arm for arm in experiment.arms if arm in STYLES):
         points: dict[float, list[float]] = {}
         for x, (workload, multiple) in at.items():
             found = cell(runs, experiment, workload, arm, multiple, seeds)
@@ -197,4 +201,4 @@ def draw_losses(
             below = [m - min(v) for m, v in zip(middles, points.values(), strict=True)]
             above = [max(v) - m for m, v in zip(middles, points.values(), strict=True)]
             style: dict[str, Any] = {"marker": "o", "markersize": 3, "capsize": 2, "linewidth": 1.2, **STYLES[arm]}
-            ax.errorbar(list(points), middles, [below, above], label=ARMS[arm].title, **style)
+            ax.errorbar([x * APART**place for x in points], middles, [below, above], label=ARMS[arm].title, **style)

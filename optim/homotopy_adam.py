@@ -48,7 +48,7 @@ class HomotopyAdam(Steered, Adam):
         criterion: "sharpness" or "kappa".
         margin: Share of the edge that rates may reach.
         target: For "kappa".
-        interval: Steps between probes; by default 50, for "kappa" 1.
+        interval: Steps between probes; by default 200, for "kappa" 1.
         warmup_steps: Steps before the first probe.
         max_lr_ratio: Upper bound of the factor, one number or one per group.
         min_lr_ratio: Lower bound.
@@ -82,7 +82,7 @@ class HomotopyAdam(Steered, Adam):
         interval: int | None = None,
         warmup_steps: int = 0,
         max_lr_ratio: Bound = 1.0,
-        min_lr_ratio: Bound = 1e-4,
+        min_lr_ratio: Bound = 1e-12,
         seed: int = 0,
         verbose: bool = False,
         homotopy: dict[str, Any] | None = None,

@@ -20,8 +20,8 @@ from .curvature_measurement import SharpnessMeasurement, measure_kappa, measure_
 from .limited import LimitedLR
 
 Criterion = Literal["sharpness", "kappa"]
-INTERVAL = 150  # a probe costs 4 to 9 training steps: measured
-SMOOTHING: dict[Criterion, float] = {"sharpness": 0.5, "kappa": 0.9}
+INTERVAL = 200  # a probe costs 4 to 9 training steps: measured
+SMOOTHING: dict[Criterion, float] = {"sharpness": 0.8, "kappa": 0.9}
 
 
 class CurvatureOptions(TypedDict, total=False):
@@ -56,9 +56,10 @@ class CurvatureLR(LimitedLR):
         margin·c/s,   s ← max(λ, s^w·λ^{1−w}),   w = ``smoothing``,
 
     with λ the upper end of what is known, Ritz value + residual: a sharper loss counts at once, a flatter one little by
-    little. Whatever an ``inner`` scheduler does between two probes, this limit holds at every step; a lower rate is set
-    at once, not at the next ``step()``, where nobody else has changed the rates meanwhile. Groups keep the proportions
-    that they had when it was measured.
+    little, but at once in the first ``interval`` steps, in which sharpness falls by orders of magnitude. Whatever an
+    ``inner`` scheduler does between two probes, this limit holds at every step; a lower rate is set at once, not at the
+    next ``step()``, where nobody else has changed the rates meanwhile. Groups keep the proportions that they had when
+    it was measured.
 
     **criterion="kappa".** κ = |H|/(|g|² + 1e-8) and the rules of the draft "Homotopy learning rates" (2026), as
     published. κ has the unit of 1/loss: a loss ten times as large has a tenth of it.
@@ -72,7 +73,7 @@ class CurvatureLR(LimitedLR):
         criterion: "sharpness" or "kappa".
         margin: Share of the edge that rates may reach. The edge is where a quadratic diverges; real losses, far from
             quadratic at such steps, suffered well below it where this was tried, see the documentation.
-        smoothing: w above; for "kappa" the weight of the past in its average. By default .5 and .9.
+        smoothing: w above; for "kappa" the weight of the past in its average. By default .8 and .9.
         tolerance: Residual at which the eigenvalue counts as found, relative to it.
         max_hvps: Products of a probe at most.
         method: How κ is measured; see :func:`lrscape.landscape.kappa`.
@@ -80,7 +81,7 @@ class CurvatureLR(LimitedLR):
         batch_norm: BatchNorm policy of probes; "batch" is how the training loss is computed.
         mode: How Hessian-vector products are computed; see :func:`lrscape.landscape.hessian`.
         seed: Random vectors are drawn from (seed, number of the probe).
-        interval: Optimizer steps between probes; by default 150 for "sharpness", for "kappa" the published number.
+        interval: Optimizer steps between probes; by default 200 for "sharpness", for "kappa" the published number.
         warmup: Optimizer steps before the first probe. With 0 and "sharpness" the first one is due at once, before the
             first step, and two more after a sixteenth and a quarter of ``interval``.
         min_ratio: Lower bound of the factor, one number or one per group.
@@ -108,7 +109,7 @@ class CurvatureLR(LimitedLR):
         margin: float = 0.25,
         smoothing: float | None = None,
         tolerance: float = 0.3,
-        max_hvps: int = 8,
+        max_hvps: int = 6,
         method: KappaMethod = "hutchinson",
         parameters: ParameterChoice = None,
         batch_norm: BatchNorm = "batch",
@@ -116,7 +117,7 @@ class CurvatureLR(LimitedLR):
         seed: int = 0,
         interval: int | None = None,
         warmup: int = 0,
-        min_ratio: Bound = 1e-4,
+        min_ratio: Bound = 1e-12,
         max_ratio: Bound = 1.0,
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
@@ -237,6 +238,11 @@ class CurvatureLR(LimitedLR):
             return self.decide_kappa(measurement)
         return "saddle" if measurement.sharpness <= 0 else self.decide_sharpness(measurement)
 
+    @property
+    def memory(self) -> float:
+        """The weight w at present: 0 in the first ``interval`` steps."""
+        return self.smoothing if self._steps >= self.interval else 0.0
+
     def edge_rate(self, sharpness: float, edge: float) -> float:
         """Take a sharpness into s, and say what it allows.
 
@@ -248,7 +254,7 @@ class CurvatureLR(LimitedLR):
             margin·c/s, the largest rate, for the group with the largest one.
         """
         past = sharpness if self._sharpness is None else self._sharpness
-        self._sharpness = max(sharpness, past**self.smoothing * sharpness ** (1 - self.smoothing))
+        self._sharpness = max(sharpness, past**self.memory * sharpness ** (1 - self.memory))
         return self.margin * edge / self._sharpness
 
     def keep_below_edge(self, measurement: SharpnessMeasurement) -> None:

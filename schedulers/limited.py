@@ -113,7 +113,7 @@ class LimitedLR(LandscapeLR):
         Returns:
             One factor per group.
         """
-        return self._fitted(plain)[0] if self._wanted else self._current_factors()
+        return self._current_factors() if not self._wanted or _remote(plain) else self._fitted(plain)[0]
 
     def _fitted(self, plain: list[Rate]) -> tuple[list[float], bool]:
         """Fit what is wanted into the limits; tell whether they were needed."""

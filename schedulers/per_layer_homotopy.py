@@ -16,7 +16,7 @@ from .curvature_measurement import shares
 from .history import Decision
 from .per_layer_measurement import PerLayerMeasurement, measure_group_kappa, measure_group_sharpness
 
-INTERVAL = 40  # per eigenvalue that is measured, of which there are one per group and one of the whole
+INTERVAL = 60  # per eigenvalue that is measured, of which there are one per group and one of the whole
 
 
 class PerLayerHomotopyLR(CurvatureLR):
@@ -37,7 +37,7 @@ class PerLayerHomotopyLR(CurvatureLR):
     **criterion="kappa".** 1/(1 + κ_l/median(κ)) with κ of each block, as published. By the paper's text the median
     keeps its rate; by this formula it gets half of it.
 
-    A probe costs a few products for each group: by default there is one every 40·(groups + 1) steps ("kappa": at every
+    A probe costs a few products for each group: by default there is one every 60·(groups + 1) steps ("kappa": at every
     step, as published).
 
     Differences from the published code: see :class:`HomotopyLR`. There every module with parameters counts, those that
@@ -180,7 +180,7 @@ class PerLayerHomotopyLR(CurvatureLR):
 
     def _ratios(self, newest: Sequence[float]) -> list[float]:
         """Compare the smoothed sharpness of groups with its median; 0 is all that is known where nothing counts."""
-        past, w = [*self._blocks, *newest[len(self._blocks) :]], self.smoothing
+        past, w = [*self._blocks, *newest[len(self._blocks) :]], self.memory
         self._blocks = [
             old**w * new ** (1 - w) if old > 0 and new > 0 else new for old, new in zip(past, newest, strict=True)
         ]

@@ -48,9 +48,9 @@ def test_it_climbs_to_the_edge_and_stays_there():
 
 def test_it_goes_on_from_where_it_is_when_the_edge_recedes():
     model, optimizer, scheduler = start(lr=1.0, growth=1.05, smoothing=0.0)
-    rates(model, optimizer, scheduler, 150)
+    rates(model, optimizer, scheduler, 200)
     model.matrix = torch.diag(torch.tensor([1.0, 2.0])).double()
-    taken = rates(model, optimizer, scheduler, 40)  # the probe at 150 sees it
+    taken = rates(model, optimizer, scheduler, 40)  # the probe at 200 sees it
     assert taken == pytest.approx([min(0.09 * 1.05**t, 0.9) for t in range(40)], rel=1e-8)
 
 

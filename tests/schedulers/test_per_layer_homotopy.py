@@ -120,7 +120,7 @@ def test_a_layer_that_diverges_is_not_finite():
 
 
 def test_probes_are_rarer_where_there_are_more_groups():
-    assert start([1.0] * 3)[2].interval == 160
+    assert start([1.0] * 3)[2].interval == 240
     assert start([1.0] * 3, interval=7)[2].interval == 7
 
 
