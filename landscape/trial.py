@@ -19,7 +19,9 @@ from .threads import NotThreadable, check_threadable, rounding
 WORTHWHILE = 64  # evaluations; a shorter scan follows the fixed rule
 BRIEF = 1.0  # seconds; so does one that takes no longer
 BATCHED_ON_CPU = 1_000_000  # parameters; measured: under vmap, larger models only lose there
-FIRST_CHUNK, HOPELESS = 4, 1.3  # a small chunk this much slower per point than the best so far is not enlarged
+# Chunks of "batched" are doubled from the first size on, until a point takes this much longer than with the best engine
+# so far, or no longer gains so much from the doubling.
+FIRST_CHUNK, HOPELESS, GAIN = 4, 1.3, 0.9
 ALONE, WAVES = 5, 5  # points of the in-place engine, and points of each worker
 
 
@@ -113,10 +115,7 @@ def _compare(
         if name == winner.engine:
             continue
         if name == "batched":
-            small = replace(choice, chunk=min(FIRST_CHUNK, choice.chunk))
-            totals, seconds = _timed(small, job, coordinates[: small.chunk], 0)
-            if seconds < HOPELESS * best and _same(totals, first, job):
-                totals, seconds = _timed(choice, job, coordinates[: choice.chunk], 0)
+            choice, totals, seconds = _enlarged(choice, first, best, job, coordinates)
         else:
             waves = max(3, min(WAVES, count // (8 * choice.threads)))
             number = choice.threads * waves if name == "threads" else ALONE
@@ -124,6 +123,20 @@ def _compare(
         if seconds < best and _same(totals, first, job):
             winner, kept, best = choice, totals, seconds
     return winner, kept
+
+
+def _enlarged(
+    choice: Choice, first: Totals, best: float, job: Job, coordinates: NDArray[np.float64]
+) -> tuple[Choice, Totals, float]:
+    """Enlarge the chunk while that pays: where it does not, a whole chunk would be a long trial."""
+    size, before = min(FIRST_CHUNK, choice.chunk), float("inf")
+    while True:
+        tried = replace(choice, chunk=size)
+        totals, seconds = _timed(tried, job, coordinates[:size], 0)
+        promising = seconds < min(HOPELESS * best, GAIN * before) and _same(totals, first, job)
+        if size == choice.chunk or not promising:
+            return tried, totals, seconds
+        size, before = min(2 * size, choice.chunk), seconds
 
 
 def _timed(choice: Choice, job: Job, coordinates: NDArray[np.float64], skip: int) -> tuple[Totals, float]:

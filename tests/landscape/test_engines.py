@@ -126,15 +126,42 @@ class TestTrial:
         assert ran == [("inplace", 5), ("threads", 10), ("batched 4", 4)]  # a slow engine costs four points
 
     def test_a_promising_chunk_is_enlarged(self, monkeypatch):
-        times = {"inplace": 1.0, "threads": 0.8, "batched 4": 1.0, "batched 32": 0.3}
+        times = {
+            "inplace": 1.0,
+            "threads": 0.8,
+            "batched 4": 1.0,
+            "batched 8": 0.8,
+            "batched 16": 0.5,
+            "batched 32": 0.3,
+        }
         ran = seconds_by_engine(monkeypatch, times)
         choice, kept = chosen(self.wide, self.batch)
         assert choice == Choice("batched", 32)
         assert kept.values.shape[1] == 32
-        assert ran[-1] == ("batched 32", 32)
+        assert ran[-4:] == [("batched 4", 4), ("batched 8", 8), ("batched 16", 16), ("batched 32", 32)]
+
+    def test_a_chunk_that_gains_nothing_is_not_enlarged_further(self, monkeypatch):
+        times = {"inplace": 1.0, "threads": 0.8, "batched 4": 0.9, "batched 8": 0.85}
+        ran = seconds_by_engine(monkeypatch, times)
+        assert chosen(self.wide, self.batch)[0] == Choice("threads", 256, 2)
+        assert ran[-1] == ("batched 8", 8)
+
+    def test_a_small_chunk_may_be_the_best(self, monkeypatch):
+        times = {"inplace": 1.0, "threads": 0.8, "batched 4": 0.7, "batched 8": 0.69}
+        seconds_by_engine(monkeypatch, times)
+        choice, kept = chosen(self.wide, self.batch)
+        assert choice == Choice("batched", 8)
+        assert kept.values.shape[1] == 8
 
     def test_an_engine_with_other_values_is_not_taken(self, monkeypatch):
-        times = {"inplace": 1.0, "threads": 0.1, "batched 4": 0.5, "batched 32": 0.2, "value threads": 1.01}
+        times = {
+            "inplace": 1.0,
+            "threads": 0.1,
+            "batched 4": 0.5,
+            "batched 8": 0.2,
+            "batched 16": 0.19,
+            "value threads": 1.01,
+        }
         seconds_by_engine(monkeypatch, times)
         assert chosen(self.wide, self.batch)[0].engine == "batched"
 
