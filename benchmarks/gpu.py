@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -26,6 +24,7 @@ from torch import Tensor, nn
 from .. import landscape
 from ..landscape.precision import precision
 from .engine_subject import MODELS
+from .topocnn_cost import seconds
 
 RESULTS = Path(__file__).parent / "results" / "gpu.jsonl"
 PRECISIONS: dict[str, dict[str, Any]] = {
@@ -39,21 +38,6 @@ ENGINES: dict[str, dict[str, Any]] = {
     "inplace": {"engine": "inplace"},
     "inplace, CUDA graph": {"engine": "inplace", "cuda_graph": True},
 }
-
-
-def settle(device: torch.device) -> None:
-    """Wait until nothing runs on the device any more."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Time one call."""
-    settle(device)
-    start = time.perf_counter()
-    run()
-    settle(device)
-    return time.perf_counter() - start
 
 
 def bare(model: nn.Module, x: Tensor, y: Tensor, count: int, how: dict[str, Any]) -> None:

@@ -18,7 +18,6 @@ import datetime
 import gc
 import json
 import platform
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from torch import Tensor, nn
 
 from .. import landscape
 from .live_tensors import peak_bytes
+from .topocnn_cost import seconds
 
 RESULTS = Path(__file__).parent / "results" / "memory.jsonl"
 MIB = 2**20
@@ -97,15 +97,6 @@ def scan(
     """Make two directions and evaluate the points."""
     directions = landscape.random_directions(model, 2, seed=0, generator=generator, memory=memory)
     return landscape.evaluate(model, loss, directions, points, engine="inplace")
-
-
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Time one call."""
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def point_seconds(run: Callable[[landscape.Points], object], device: torch.device, few: int, many: int) -> float:

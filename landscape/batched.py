@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -100,11 +101,13 @@ def chunk_size(slots: list[Slot], count: int) -> int:
     return max(1, min(count, max(LEAST, min(MOST, CACHED // max(1, size))), room // max(1, 3 * size)))
 
 
+@cache
 def _reuse_memory() -> None:
     """Let glibc keep freed blocks instead of giving them back to the system and asking for them again.
 
     Activations of a chunk take some MiB. glibc maps such blocks anew each time, until a larger one is freed; then it
-    takes them from its heap (mallopt(3), M_MMAP_THRESHOLD). Zeroing new pages is half of the time of a small model.
+    takes them from its heap for good (mallopt(3), M_MMAP_THRESHOLD), so once is enough. Zeroing new pages is half of
+    the time of a small model.
     """
     torch.empty(REUSED, dtype=torch.uint8)
 

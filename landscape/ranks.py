@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import torch.distributed as dist
@@ -78,6 +79,28 @@ class Ranks:
                 raise OtherRankFailedError(
                     f"rank {rank} could not evaluate its part, so this rank stops as well ({text})"
                 )
+
+    def jointly(self, work: Callable[[], T]) -> T:
+        """Do this rank's part, and raise on every rank if one of them fails, also by an interrupt.
+
+        Args:
+            work: This rank's part.
+
+        Returns:
+            What it returned here.
+
+        Raises:
+            OtherRankFailedError: If another rank failed.
+        """
+        if not self._joined:
+            return work()
+        try:
+            found = work()
+        except BaseException as error:
+            self.agree(error)  # the others wait for this rank
+            raise
+        self.agree(None)
+        return found
 
 
 def sharded(parameters: list[Tensor]) -> bool:

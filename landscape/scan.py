@@ -196,7 +196,7 @@ def _rounds(
 ) -> Choice:
     count = len(coordinates)
     split = ranks.size if share == "points" else 1
-    size, seconds = (count, 0.0) if settings.partial is None else (_aligned(4 * choice.threads, choice, split), 0.0)
+    size = count if settings.partial is None else _aligned(4 * choice.threads, choice, split)
     shown = settings.progress and ranks.first
     with Bar(job.task.size(), count, int(kept.done.sum()), shown, ranks.size if share == "batches" else 1) as advance:
         while not kept.done.all():
@@ -233,21 +233,16 @@ def _round(
         step = choice.chunk if choice.engine == "batched" else 1
         pieces = np.array_split(np.arange(-(-len(block) // step)), ranks.size)[ranks.rank]
         mine = block[pieces[0] * step : (pieces[-1] + 1) * step] if len(pieces) else block[:0]
-    totals: Totals | None = None
-    used, failed = choice, None
-    try:
-        if len(mine):
-            totals, used = run(choice, job, coordinates[mine], advance)
-    except BaseException as error:  # an interrupt, too, must reach the other ranks, which wait for this one
-        if ranks.size == 1:
-            raise
-        failed = error
+
+    def own_part() -> tuple[Totals | None, Choice]:
+        return run(choice, job, coordinates[mine], advance) if len(mine) else (None, choice)
+
+    totals, used = ranks.jointly(own_part)
     if ranks.size == 1:
         assert totals is not None
         return totals, used
     if isinstance(job.task, Dealt) and totals is not None:
         totals = Totals(totals.values, totals.batches - job.task.padded)
-    ranks.agree(failed)
     parts = ranks.gather((totals, used))
     given = [part for part, _ in parts if part is not None]
     return (Totals.joined if share == "points" else Totals.added)(given), parts[0][1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -66,15 +67,8 @@ def measure_examples(closure: Callable[[], Tensor]) -> RiverMeasurement:
         >>> found.mean, found.variance, found.relative_variance
         (2.0, 1.0, 0.25)
     """
-    ranks, failed, own = Ranks(), None, [0.0, 0.0, 0.0]
-    try:
-        own = _moments(closure)
-    except BaseException as error:
-        if ranks.size == 1:
-            raise
-        failed = error  # the others wait for this rank
-    ranks.agree(failed)
-    every = ranks.gather(own)
+    ranks = Ranks()
+    every = ranks.gather(ranks.jointly(partial(_moments, closure)))
     count = sum(n for n, _, _ in every)
     mean = sum(n * m for n, m, _ in every) / count
     variance = sum(n * (v + (m - mean) * (m - mean)) for n, m, v in every) / count

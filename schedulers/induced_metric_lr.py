@@ -131,16 +131,14 @@ class InducedMetricLR(LandscapeLR):
         Returns:
             The measurement; under torch.distributed with the mean loss of all ranks.
         """
-        ranks, failed, found = Ranks(), None, [0.0, 0.0]
-        try:
-            with torch.no_grad():
-                found = [squared_gradient(self.optimizer), check_scalar(closure(), "the closure").item()]
-        except BaseException as error:
-            if ranks.size == 1:
-                raise
-            failed = error  # the others wait for this rank
-        ranks.agree(failed)
-        return GradientLossMeasurement(found[0], agreed_loss(found[1], ranks))
+        ranks = Ranks()
+
+        @torch.no_grad()
+        def here() -> tuple[float, float]:
+            return squared_gradient(self.optimizer), check_scalar(closure(), "the closure").item()
+
+        squared, loss = ranks.jointly(here)
+        return GradientLossMeasurement(squared, agreed_loss(loss, ranks))
 
     def decide(self, measurement: GradientMeasurement) -> str:
         """Average the metric and set the factor.

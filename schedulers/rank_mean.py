@@ -28,11 +28,5 @@ def rank_mean(measure: Callable[[], list[float]]) -> list[float]:
     ranks = Ranks()
     if ranks.size == 1:
         return measure()
-    failed: BaseException | None = None
-    values: list[float] = []
-    try:
-        values = measure()
-    except BaseException as error:
-        failed = error  # the others wait for this rank
-    ranks.agree(failed)
-    return [sum(column) / ranks.size for column in zip(*ranks.gather(values), strict=True)]
+    every = ranks.gather(ranks.jointly(measure))
+    return [sum(column) / ranks.size for column in zip(*every, strict=True)]
