@@ -6,7 +6,7 @@ Errors are against the exact Hessian of a network of 496 parameters trained on d
 over seeds, and the worst. Times are those of 16 products on a CNN of 280,000 parameters, over that of one gradient
 taken before and after them in the same process; medians and range over rounds. pyhessian, curvlinops-for-pytorch and
 hessian-eigenthings are expected in the environment of --peers, this one if not given. Results are written to
-results/curvature.json.
+results/curvature-BATCH.json.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..cli.digits import digits
 from . import curvature_subject
 from .curvature_subject import SUBJECTS, network
 
-RESULTS = Path(__file__).parent / "results" / "curvature.json"
+RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH, IMAGES = 300, 64, 200
 
 
@@ -171,7 +171,7 @@ def main() -> None:
         "batch": options.batch,
         "findings": judged,
     }
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    (RESULTS / f"curvature-{options.batch}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -82,47 +82,44 @@ def table(found: list[dict[str, Any]], side: int) -> str:
 
 
 _RANK = """
-import os, sys, time
+import sys, time
 import torch, torch.distributed as dist, torch.nn.functional as F
 from lrscape import landscape
 from lrscape.benchmarks.engine_subject import cnn, images
 torch.set_num_threads(1)
-if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-    dist.init_process_group("gloo")
+dist.init_process_group("gloo")
 torch.manual_seed(0)
 model, batch = cnn().eval(), images(128, 16)
 objective = landscape.Objective(lambda m, b: F.cross_entropy(m(b[0]), b[1]), [batch])
 directions = landscape.random_directions(model, 2, seed=0)
 points = landscape.points(landscape.grid(21).coordinates[:int(sys.argv[1])])
 landscape.evaluate(model, objective, directions, landscape.grid(3))
+first = dist.get_rank() == 0
 for _ in range(int(sys.argv[2])):
-    if dist.is_initialized():
+    for share, busy in (("none", first), ("auto", True), ("none", True)):
         dist.barrier()
-    start = time.perf_counter()
-    landscape.evaluate(model, objective, directions, points)
-    if int(os.environ.get("RANK", "0")) == 0:
-        print(time.perf_counter() - start, flush=True)
-if dist.is_initialized():
-    dist.destroy_process_group()
+        start = time.perf_counter()
+        if busy:
+            landscape.evaluate(model, objective, directions, points, share=share)
+        dist.barrier()
+        if first:
+            print(time.perf_counter() - start, flush=True)
+dist.destroy_process_group()
 """
 
 
-def speedup(rounds: int) -> list[float]:
-    """Measure how much faster two ranks of one thread are than one, in pairs of runs."""
+def speedup(rounds: int) -> tuple[list[float], list[float]]:
+    """Measure how much faster two ranks are than one of them alone, and how much two are that have nothing to share."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    found = []
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "rank.py"
         script.write_text(_RANK)
-        arguments = [str(script), str(POINTS), "3"]
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        for _ in range(rounds):
-            times = []
-            for command in ([sys.executable, *arguments], [*launch, *arguments]):
-                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-                times.append(min(map(float, done.stdout.split())))
-            found.append(times[0] / times[1])
-    return found
+        command = [*launch, str(script), str(POINTS), str(rounds)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    times = [float(line) for line in done.stdout.split()]
+    rows = list(zip(times[::3], times[1::3], times[2::3], strict=True))
+    return [alone / shared for alone, shared, _ in rows], [2 * alone / apart for alone, _, apart in rows]
 
 
 def main() -> None:
@@ -140,9 +137,11 @@ def main() -> None:
     place = {"date": str(datetime.date.today()), "torch": str(torch.__version__), "machine": platform.machine()}
     place["threads"] = str(torch.get_num_threads())
     if options.ranks:
-        found = speedup(options.rounds)
-        record["two_ranks"] = {**place, "speedups": found}
-        sys.stdout.write(f"two ranks of one thread: {median(found):.2f} × one\n")
+        sharing, apart = speedup(options.rounds)
+        record["two_ranks"] = {**place, "speedups": sharing, "apart": apart}
+        sys.stdout.write(
+            f"two ranks of one thread: {median(sharing):.2f} × one; sharing nothing: {median(apart):.2f}\n"
+        )
     else:
         jobs = [(subject, model, list(BATCHES), SIDE) for model in models for subject in options.subjects.split(",")]
         jobs += [(subject, "CifarNet", [128], 5) for subject in IN_LOOP]
