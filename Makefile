@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ROOMS := landscape schedulers optim penalties tda viz cli testing
+ROOMS := landscape schedulers optim penalties tda viz integrations cli testing
+EXTRAS := lightning,transformers,accelerate,tensorboard,interactive,study
 TYPED := -m lrscape -m lrscape.__main__ $(foreach room,$(ROOMS),-p lrscape.$(room))
 
 .PHONY: demo test test-all test-oldest check format types docs bench clean
@@ -13,7 +14,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
+# Also what `make test` skips because the framework is not there.
 test-all: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	$(BIN)/python -m pytest -n 2
 
 # The oldest torch that the package declares, with the contract suite on it.
@@ -46,7 +49,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m lrscape.benchmarks
 
 clean:
-	rm -rf $(VENV) .venv-oldest .types docs/_build
+	rm -rf $(VENV) .venv-oldest .types docs/_build docs/auto_examples docs/auto_tutorials
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -165,6 +165,8 @@ def draw(runs: Finished, seeds: Sequence[int], target: Path) -> Path:
     for ax in panels:
         ax.tick_params(which="both", labelsize=7)
         ax.title.set_fontsize(9)
+        ax.xaxis.label.set_fontsize(8)
+        ax.yaxis.label.set_fontsize(8)
         ax.grid(alpha=0.25, linewidth=0.5)
         entries |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if entries:

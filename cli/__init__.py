@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .. import __version__
-from . import compare, curvature, demo, plot, probe, schedule, tda, trajectory
+from . import compare, curvature, demo, plot, probe, report, schedule, tda, trajectory
 from .factories import importable_from_here
 from .failures import UsageError, explain
+from .output import accept_any_name
 from .together import rank, told_elsewhere
 
-COMMANDS: tuple[ModuleType, ...] = (demo, probe, trajectory, plot, compare, curvature, tda, schedule)
+COMMANDS: tuple[ModuleType, ...] = (demo, probe, trajectory, plot, compare, curvature, tda, schedule, report)
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -34,6 +35,7 @@ examples:
   lrscape curvature model.pt --model mycode:make_model --data mycode:make_batches
   lrscape tda before.npz after.npz -o figures/
   lrscape schedule cosine wsd:sqrt --steps 1000 --lr 0.1 -o schedules.png
+  lrscape report model.pt --model mycode:make_model --data mycode:make_batches -o report.html
 
 exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 """
@@ -67,8 +69,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    accept_any_name()
     try:
         arguments = build_parser().parse_args(argv)
+        arguments.words = list(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:  # argparse has printed help, the version or what is wrong
         return stop.code if isinstance(stop.code, int) else OK
     try:

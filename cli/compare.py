@@ -56,8 +56,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("surfaces", metavar="SURFACE", type=Path, nargs="+", help="at least two .npz files")
     parser.add_argument("--metric", help="compare this metric instead of the loss")
     parser.add_argument("-o", "--out", type=Path, metavar="FIGURE", help=".png, .pdf or .svg; none by default")
+    parser.add_argument(
+        "--kind",
+        choices=("contour", "surface"),
+        default="contour",
+        help="of 2-D panels in the figure (default: contour)",
+    )
     parser.add_argument("--log", action="store_true", help="logarithmic losses in the figure")
     parser.add_argument("--dpi", type=positive, default=300.0, help="pixels per inch (default: 300)")
+    parser.add_argument("--overwrite", action="store_true", help="replace FIGURE if it exists")
     add_output_options(parser)
 
 
@@ -77,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     paths = list(dict.fromkeys(arguments.surfaces))
     if len(paths) < 2:
         raise UsageError("comparing takes at least two different surfaces, got one; for one alone use lrscape plot")
-    check_figure(arguments.out, "--out")
+    check_figure(arguments.out, "--out", overwrite=arguments.overwrite)
     with Output(arguments) as output:
         surfaces: dict[Path, LossSurface] = {}
         for path in paths:
@@ -142,9 +149,11 @@ def draw(surfaces: dict[Path, LossSurface], names: dict[Path, str], arguments: a
     from matplotlib import pyplot as plt
 
     from .. import viz
+    from ..viz.field import plain
 
     labels = [names[path] for path in surfaces]
-    figure = viz.compare(list(surfaces.values()), labels=labels, log=arguments.log, label=arguments.metric)
+    metric = None if arguments.metric is None else plain(arguments.metric)
+    figure = viz.compare(list(surfaces.values()), labels=labels, kind=arguments.kind, log=arguments.log, label=metric)
     try:
         viz.save(figure, arguments.out, dpi=arguments.dpi)
     finally:

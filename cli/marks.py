@@ -1,9 +1,11 @@
-"""The checkpoints that a line or plane goes through, on its figure."""
+"""What a surface tells besides its values, on its figure: the path of a run, the checkpoints of a line or plane."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .summary import anchors
 
@@ -13,39 +15,39 @@ if TYPE_CHECKING:  # slow to import, and --help does without
     from ..landscape import LossSurface
 
 
-def path_of(surface: LossSurface, kind: str) -> dict[str, Any]:
-    """Find the path of a trajectory, for the figure that can draw it.
+def figure_of(surface: LossSurface, kind: str, usual: str) -> tuple[str, dict[str, Any]]:
+    """Choose the function that draws a surface with the path or the checkpoints that it tells of.
 
     Args:
         surface: What is drawn.
         kind: Of the figure.
+        usual: The function of that kind in ``lrscape.viz``.
 
     Returns:
-        The option "path", or nothing.
+        A name in ``lrscape.viz``, and options for it.
     """
-    path = surface.provenance.get("path")
-    return {"path": path} if path and kind == "contour" else {}
+    told = surface.provenance
+    if kind == "contour" and told.get("path"):
+        return "trajectory", {}
+    if kind == "contour" and told.get("anchors"):
+        return "plane", {}
+    return usual, {"path": told["path"]} if told.get("path") and kind in {"basins", "surface"} else {}
 
 
 def mark_anchors(axes: Axes, surface: LossSurface, kind: str, metric: str | None) -> None:
-    """Name the checkpoints on a contour or, at the height of their own losses, on a line.
+    """Name the checkpoints on a contour with basins or, at the height of their own losses, on a line.
 
     Args:
         axes: With the figure.
         surface: What is drawn.
-        kind: Of the figure.
+        kind: Of the figure; on others this does nothing.
         metric: What is drawn instead of the loss; a line has no height for it then.
     """
-    from matplotlib import patheffects
-
-    if kind not in {"contour", "line"} or (kind == "line" and metric is not None):
+    found = anchors(surface.provenance)
+    if not found or kind not in {"basins", "line"} or (kind == "line" and metric is not None):
         return
-    for one in anchors(surface.provenance):
-        x, y = (*one["at"], one["loss"])[:2]
-        name = PurePath(one["checkpoint"]).name
-        casing = [patheffects.withStroke(linewidth=2, foreground="white")]
-        axes.plot(x, y, marker="D", markersize=4, color="white", markeredgecolor="#222222", zorder=4, linestyle="none")
-        axes.annotate(
-            name.replace("$", r"\$"), (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=7,
-            color="#222222", path_effects=casing, zorder=6,
-        )  # fmt: skip
+    from ..viz.anchors import mark_places
+    from ..viz.style import current
+
+    places = np.array([[*one["at"], one["loss"]][:2] for one in found])
+    mark_places(axes, places, [PurePath(one["checkpoint"]).name for one in found], current())

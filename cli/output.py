@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import math
@@ -22,6 +23,13 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="print the result as one JSON object on standard output")
     group.add_argument("-q", "--quiet", action="store_true", help="print errors only (and what --json asks for)")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def accept_any_name() -> None:
+    """Let names that the terminal's encoding lacks be written as escapes, rather than fail at the end of a scan."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:

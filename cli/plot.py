@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .marks import mark_anchors, path_of
+from .destination import check_destination
+from .marks import figure_of, mark_anchors
 from .options import positive, some_of
 from .output import Output, add_output_options
 
@@ -27,11 +28,13 @@ class Kind:
         function: Its name in ``lrscape.viz``.
         dims: Dimensions of the surfaces it draws; None for any.
         asked: Whether it is drawn only where it is asked for.
+        suffix: Of its files, if they are no pictures.
     """
 
     function: str
     dims: int | None
     asked: bool = False
+    suffix: str | None = None
 
     def fits(self, surface: LossSurface) -> bool:
         """Tell whether it can draw a surface.
@@ -53,6 +56,8 @@ KINDS = {
     "persistence": Kind("persistence_diagram", None, asked=True),
     "barcode": Kind("barcode", None, asked=True),
     "mergetree": Kind("merge_tree", None, asked=True),
+    "interactive": Kind("to_html", 2, asked=True, suffix="html"),
+    "paraview": Kind("to_vti", None, asked=True, suffix="vti"),
 }
 
 EPILOG = """\
@@ -62,6 +67,7 @@ examples:
   lrscape plot surface.npz --kind contour --log --format pdf
   lrscape plot surface.npz --kind basins,persistence         its topology; numbers come from lrscape tda
   lrscape plot line.npz --kind line --metric top1
+  lrscape plot surface.npz --kind interactive,paraview --log   an HTML page to turn around, a file for ParaView
 """
 
 
@@ -96,6 +102,8 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="png", help="default: png")
     parser.add_argument("--dpi", type=positive, default=300.0, help="pixels per inch (default: 300)")
+    parser.add_argument("--dark", action="store_true", help="light on dark")
+    parser.add_argument("--overwrite", action="store_true", help="replace figures that exist")
     add_output_options(parser)
 
 
@@ -112,11 +120,18 @@ def run(arguments: argparse.Namespace) -> int:
         surface = load_surface(arguments.surface)
         kinds = choose_kinds(surface, arguments.kind)
         make_folder(arguments.out)
-        files = []
-        for name in kinds:
-            target = arguments.out / file_name(arguments.surface.stem, name, arguments.metric, arguments.format)
-            draw(surface, name, target, log=arguments.log, metric=arguments.metric, dpi=arguments.dpi)
-            files.append(target)
+        endings = {name: KINDS[name].suffix or arguments.format for name in kinds}
+        files = [
+            arguments.out / file_name(arguments.surface.stem, name, arguments.metric, ending)
+            for name, ending in endings.items()
+        ]
+        for target in files:
+            check_destination(target, overwrite=arguments.overwrite)
+        from .. import viz
+
+        with viz.theme("dark" if arguments.dark else "light"):
+            for name, target in zip(kinds, files, strict=True):
+                draw(surface, name, target, log=arguments.log, metric=arguments.metric, dpi=arguments.dpi)
         record = {"surface": str(arguments.surface), "files": [str(file) for file in files]}
         output.result(record, [(name, str(file)) for name, file in zip(kinds, files, strict=True)])
     return 0
@@ -206,8 +221,15 @@ def draw(
 
     from .. import viz
 
-    function: Callable[..., Any] = getattr(viz, KINDS[kind].function)
-    axes = function(surface, log=log, metric=metric, **{**path_of(surface, kind), **options})
+    if kind == "paraview":
+        viz.to_vti(surface, path)
+        return
+    if kind == "interactive":
+        viz.to_html(surface, path, log=log, metric=metric, title=path.stem)
+        return
+    name, marks = figure_of(surface, kind, KINDS[kind].function)
+    function: Callable[..., Any] = getattr(viz, name)
+    axes = function(surface, log=log, metric=metric, **{**marks, **options})
     try:
         mark_anchors(axes, surface, kind, metric)
         viz.save(axes, path, dpi=dpi)

@@ -90,7 +90,7 @@ def train(arm: str, data: Digits, steps: int, seed: int, advance: Callable[[], o
         optimizer.step()
         if isinstance(outcome.scheduler, LandscapeLR):
             before = time.perf_counter()
-            outcome.scheduler.probe(lambda x=x, y=y: F.cross_entropy(net(x), y))  # type: ignore[misc]  # this batch
+            outcome.scheduler.probe(lambda x=x, y=y: F.cross_entropy(net(x), y))
             outcome.probing += time.perf_counter() - before
         outcome.scheduler.step()
         outcome.seconds += time.perf_counter() - start

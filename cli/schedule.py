@@ -76,6 +76,7 @@ def add_parser(subparsers: Any) -> None:
     theory.add_argument("--sigma2", type=positive, default=1.0, help="σ², bound of |gradient|² (default: 1)")
     parser.add_argument("-o", "--out", type=Path, metavar="FIGURE", help=".png, .pdf or .svg; none by default")
     parser.add_argument("--dpi", type=positive, default=300.0, help="pixels per inch (default: 300)")
+    parser.add_argument("--overwrite", action="store_true", help="replace FIGURE if it exists")
     add_output_options(parser)
 
 
@@ -129,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: If the options contradict each other.
     """
-    check_figure(arguments.out, "--out")
+    check_figure(arguments.out, "--out", overwrite=arguments.overwrite)
     from ..schedulers import min_warmup_steps, optimal_constant_lr, planned_rates, sgd_bound
 
     names = list(dict.fromkeys(arguments.schedules or ("constant", "cosine", "wsd", "wsd-s", "stages")))
@@ -207,7 +208,6 @@ def draw(
 
     from .. import viz
     from ..schedulers import sgd_bound_so_far
-    from ..viz import LIGHT
 
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(4.6, 4.8), layout="constrained")
     try:
@@ -215,8 +215,7 @@ def draw(
         viz.curves({name: (taken, rates) for name, rates in plans.items()}, above, ylabel="learning rate", xlabel="")
         above.get_legend().remove()  # the same names stand below
         bounds = {name: (taken, sgd_bound_so_far(rates, *theory)) for name, rates in plans.items()}
-        viz.curves(bounds, below, ylabel="bound on |gradient|²")
-        below.axhline(least, color=LIGHT.muted, linewidth=LIGHT.hair, zorder=1)
+        viz.curves(bounds, below, ylabel="bound on |gradient|²", guides={"best constant rate": least})
         below.set_ylim(0, 2.5 * max(float(values[-1]) for _, values in bounds.values()))
         viz.save(figure, arguments.out, dpi=arguments.dpi)
     finally:

@@ -32,16 +32,17 @@ def check_target(path: Path | None, option: str, *, overwrite: bool) -> None:
         raise type(error)(str(error).replace("--out", option)) from error
 
 
-def check_figure(path: Path | None, option: str) -> None:
-    """Make sure that a figure can be written; figures are replaced without asking.
+def check_figure(path: Path | None, option: str, *, overwrite: bool) -> None:
+    """Make sure that a figure can be written.
 
     Args:
         path: The file; None if none was asked for.
         option: Which names it.
+        overwrite: Whether it may exist.
 
     Raises:
         UsageError: If its suffix is no format.
     """
     if path is not None and path.suffix.lower() not in FIGURES:
         raise UsageError(f"{option} must end in {', '.join(FIGURES[:-1])} or {FIGURES[-1]}, got {str(path)!r}")
-    check_target(path, option, overwrite=True)
+    check_target(path, option, overwrite=overwrite)

@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
             "lrscape probe A --toward B"
         )
     out: Path = arguments.out
-    check_figure(arguments.figure, "--figure")
+    check_figure(arguments.figure, "--figure", overwrite=resumable(arguments))
     paths = in_order(given) if arguments.sort else given
     with together(arguments.device) as first, Output(arguments, silent=not first) as output:
         if first:

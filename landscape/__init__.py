@@ -28,6 +28,7 @@ from .random_directions import random_directions
 from .spectral_density import SpectralDensity, spectral_density
 from .stability import stability_factor
 from .stacking import orthogonalise, stack_directions
+from .subset import subset
 from .surface import LossSurface
 from .trace import Trace, trace
 from .trajectory import Trajectory, trajectory
@@ -89,6 +90,7 @@ __all__ = [
     "spectral_density",
     "stability_factor",
     "stack_directions",
+    "subset",
     "top_eigenvalues",
     "trace",
     "trajectory",

@@ -16,6 +16,7 @@ from torch.func import functional_call, vmap
 
 from .closure import Task
 from .directions import Directions
+from .exhaustion import out_of_memory
 from .harmless import harmless
 from .modes import BatchNorm
 from .parameters import Slot, working_dtype
@@ -35,25 +36,6 @@ class NotBatchable(Exception):  # noqa: N818  a finding that leads to the other 
 
 class TooLarge(Exception):  # noqa: N818  leads to smaller chunks
     """A chunk of points does not fit into memory."""
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an allocation failed; on the CPU torch raises a plain RuntimeError for it.
-
-    Args:
-        error: What was raised.
-
-    Returns:
-        Whether less work at once may help.
-
-    Example:
-        >>> out_of_memory(torch.OutOfMemoryError("CUDA out of memory")), out_of_memory(RuntimeError("shape"))
-        (True, False)
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    texts = ("allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
 class _Holder(nn.Module):

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from .archives import FREE, RATIO
 from .checkpoint_text import shortened
 
 _ALLOWED = {
@@ -68,12 +69,16 @@ def read_distributed(path: Path) -> dict[str, Any]:
             raise ValueError(f"it refers to {outward[0]!r}, outside of the folder")
         # Tensors only: any other entry is a pickle of its own, which torch loads without restriction.
         flat = {
-            name: torch.empty(entry.size, dtype=entry.properties.dtype)
+            name: torch.empty(entry.size, dtype=entry.properties.dtype, device="meta")
             for name, entry in metadata.state_dict_metadata.items()
             if isinstance(entry, TensorStorageMetadata) and not _is_optimizer(places.get(name, (name,)))
         }
+        claimed = sum(tensor.numel() * tensor.element_size() for tensor in flat.values())
+        if claimed > max(FREE, RATIO * sum(file.stat().st_size for file in path.iterdir())):
+            raise ValueError(f"it claims {claimed / 2**20:,.0f} MiB of tensors, far more than its files hold")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that torch.distributed is not initialised
+            flat = {name: torch.empty_like(tensor, device="cpu") for name, tensor in flat.items()}
             load(flat, storage_reader=Reader(path), no_dist=True)
     except (Exception, CheckpointException) as error:
         # torch wraps whatever happened, an interrupt too, in an exception that is no Exception.

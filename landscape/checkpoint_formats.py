@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint_distributed import read_distributed
+from .checkpoint_storages import check_archive, check_extents
 from .checkpoint_text import few, shortened
 
 _UNSAFE = "unsafe=True (--unsafe-load on the command line)"
@@ -62,7 +63,9 @@ def read_any(path: Path, unsafe: bool) -> tuple[Any, str]:
     if path.is_dir():
         return _read_folder(path, unsafe)
     if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}; check the path, relative to {Path.cwd().name}/")
+        raise FileNotFoundError(f"there is no checkpoint {path}; check the path, relative to {_here()}")
+    if not path.is_file():
+        raise ValueError(f"{path} is neither a file nor a folder; save the checkpoint to a file first")
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
@@ -72,6 +75,13 @@ def read_any(path: Path, unsafe: bool) -> tuple[Any, str]:
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return _read_safetensors(path), "safetensors"
     return _read_torch(path, unsafe, is_zip=head.startswith(b"PK"))
+
+
+def _here() -> str:
+    try:
+        return f"{Path.cwd().name}/"
+    except OSError:
+        return "the working directory, which is gone"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -84,8 +94,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
     try:
         return load_file(path, device="cpu")
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or not a safetensors file ({error}); use another copy of it") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:  # a sound header may lie, too
+        reason = shortened(str(error)) or type(error).__name__
+        raise ValueError(f"{path} is damaged or not a safetensors file ({reason}); use another copy of it") from error
 
 
 def _read_torch(path: Path, unsafe: bool, is_zip: bool) -> tuple[Any, str]:
@@ -95,13 +106,21 @@ def _read_torch(path: Path, unsafe: bool, is_zip: bool) -> tuple[Any, str]:
             f"{path} is a TorchScript archive, which holds code; save model.state_dict() instead, or load it with "
             f"{_UNSAFE} if you trust it"
         )
+    if is_zip and not unsafe:
+        try:
+            check_archive(path)
+        except Exception as error:  # garbage makes the reader raise anything
+            raise _unreadable(path, error) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: said in our own words
             if unsafe and not is_zip and not _is_legacy(path):
                 with path.open("rb") as file:
                     return pickle.load(file), "torch"
-            return torch.load(path, map_location="cpu", weights_only=not unsafe), "torchscript" if script else "torch"
+            content = torch.load(path, map_location="cpu", weights_only=not unsafe)
+            if not unsafe:
+                check_extents(content)
+            return content, "torchscript" if script else "torch"
     except Exception as error:  # garbage makes the reader raise anything, KeyError and OSError included
         classes = [] if unsafe else _classes(path, is_zip)
         if classes:
@@ -111,23 +130,30 @@ def _read_torch(path: Path, unsafe: bool, is_zip: bool) -> tuple[Any, str]:
                 f"{path} holds objects other than weights, which could run any code when loaded: {few(classes)}; "
                 f"{advice}, or load it with {_UNSAFE} if you trust it"
             ) from error
-        reason = shortened(str(error).split("\n")[0].strip().rstrip(".")) or type(error).__name__
         if unsafe and isinstance(error, AttributeError | ImportError):
             raise ValueError(
-                f"{path} needs a class that cannot be imported here ({reason}); put its module on the path, or save "
-                "model.state_dict(), which needs none"
+                f"{path} needs a class that cannot be imported here ({_reason(error)}); put its module on the path, or "
+                "save model.state_dict(), which needs none"
             ) from error
-        raise ValueError(
-            f"{path} cannot be read as a PyTorch checkpoint ({reason}); it is truncated, damaged, or not written by "
-            "torch.save; use another copy of it"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _reason(error: Exception) -> str:
+    return shortened(str(error).split("\n")[0].strip().rstrip(".")) or type(error).__name__
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read as a PyTorch checkpoint ({_reason(error)}); it is truncated, damaged, or not written "
+        "by torch.save; use another copy of it"
+    )
 
 
 def _is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError):
         return False
 
 
@@ -192,7 +218,9 @@ def _read_folder(path: Path, unsafe: bool) -> tuple[Any, str]:
 def _read_shards(index: Path, unsafe: bool) -> dict[str, Any]:
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        if not all(isinstance(shard, str) and "\0" not in shard and len(os.fsencode(shard)) < 256 for shard in shards):
+            raise ValueError("it names shards by something else than names of files")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{index} is not the index of a sharded checkpoint ({type(error).__name__}: {error})"
         ) from error

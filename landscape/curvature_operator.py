@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .directions import Directions
 from .parameters import Slot, working_dtype
+from .shards import local, local_steps, sharding
 
 
 class CurvatureOperator(ABC):
@@ -98,10 +99,13 @@ class CurvatureOperator(ABC):
             vectors: Shape (k, P).
 
         Returns:
-            For each parameter, shape (k, \*parameter.shape), of its kind and where it is.
+            For each parameter, shape (k, \*parameter.shape), of its kind and where it is; of a parameter that is spread
+            over ranks, the part that is here.
         """
         return [
-            piece.reshape(len(vectors), *slot.parameter.shape).to(slot.parameter.device, slot.parameter.dtype)
+            local_steps(piece.reshape(len(vectors), *slot.parameter.shape), slot.parameter, slot.canonical).to(
+                slot.parameter.device, slot.parameter.dtype
+            )
             for slot, piece in zip(self.slots, torch.split(vectors, self._sizes, dim=1), strict=True)
         ]
 
@@ -109,12 +113,21 @@ class CurvatureOperator(ABC):
         r"""Flatten what belongs to parameters.
 
         Args:
-            parts: For each parameter, shape (k, \*parameter.shape).
+            parts: For each parameter, shape (k, \*parameter.shape); of a parameter that is spread over ranks, the part
+                that is here: all ranks must then call this.
 
         Returns:
             Shape (k, P).
         """
-        return torch.cat([part.reshape(len(part), -1).to(self.device, self.dtype) for part in parts], dim=1)
+        whole = (self._whole(slot, part) for slot, part in zip(self.slots, parts, strict=True))
+        return torch.cat([part.reshape(len(part), -1).to(self.device, self.dtype) for part in whole], dim=1)
+
+    def _whole(self, slot: Slot, part: Tensor) -> Tensor:
+        spread = sharding(slot.parameter, slot.canonical)
+        if spread is None:
+            return part
+        whole: Tensor = spread.stacked(part.contiguous(), tuple(slot.parameter.shape)).full_tensor()  # type: ignore[attr-defined]
+        return whole
 
     def layers(self) -> dict[str, list[str]]:
         """Group the parameters by the module that holds them.
@@ -158,8 +171,8 @@ class CurvatureOperator(ABC):
         """
         k = len(directions)
         return self.join(
-            directions.tensors[slot.canonical]
+            local_steps(directions.tensors[slot.canonical], slot.parameter, slot.canonical)
             if slot.canonical in directions.tensors
-            else torch.zeros(k, *slot.parameter.shape, device=slot.parameter.device)
+            else torch.zeros(k, *local(slot.parameter).shape, device=slot.parameter.device)
             for slot in self.slots
         )

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from .ambient import without_autocast
 from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .differentiable import batches, check_objective, graph_loss, tracked
+from .exhaustion import exhausted, out_of_memory
 from .harmless import harmless
 from .linearisation import Linearisation
 from .modes import BatchNorm, check_batch_norm, recalibrated
 from .objective import Objective
 from .parameters import ParameterChoice, Slot, movable
+from .shards import is_spread, resharded
 
 SMALL = 20_000  # parameters; on a CPU, larger models take longer per vector the more vectors share a pass: measured
 TOGETHER = 16  # vectors that share a pass elsewhere
@@ -92,8 +95,8 @@ class DataOperator(CurvatureOperator):
             some = vectors[done : done + self._chunk]
             try:
                 rows.append(self.join(linearisation.product(self.split(some), self._which, self._chunk > 1)))
-            except torch.OutOfMemoryError:
-                if self._chunk == 1:
+            except (RuntimeError, MemoryError) as error:
+                if self._chunk == 1 or not out_of_memory(error):
                     raise
                 self._chunk //= 2
                 continue
@@ -101,12 +104,12 @@ class DataOperator(CurvatureOperator):
         return torch.cat(rows)
 
 
-def _check(slots: list[Slot], chunk: int | None) -> None:
+def _check(slots: list[Slot], chunk: int | None, sharded: bool) -> None:
     for slot in slots:
-        if hasattr(slot.parameter, "placements"):
+        if is_spread(slot.parameter) and not sharded:
             raise ValueError(
-                f"parameter {slot.canonical} is spread over ranks (a DTensor), and curvature needs it whole; measure "
-                "on an unsharded copy of the model"
+                f"parameter {slot.canonical} is spread over ranks (a DTensor), and this curvature needs it whole; take "
+                "the Hessian, or measure on an unsharded copy of the model"
             )
     if chunk is not None and chunk < 1:
         raise ValueError(f"chunk must be at least 1 vector, got {chunk}")
@@ -122,6 +125,7 @@ def over_data(
     batch_norm: BatchNorm = "eval",
     dropout: bool = False,
     chunk: int | None = None,
+    sharded: bool = False,
 ) -> Iterator[DataOperator]:
     """Open a curvature over data; inside, the model is in the state of a probe, afterwards as it was.
 
@@ -135,25 +139,33 @@ def over_data(
         batch_norm: Likewise.
         dropout: Likewise.
         chunk: Likewise.
+        sharded: Whether linearisations can deal with parameters that are spread over ranks.
 
     Yields:
         The operator.
+
+    Raises:
+        MemoryError: If the memory does not suffice for one vector, or what torch raises then, with advice.
+        RuntimeError: Likewise; or whatever the user's code raises.
     """
     check_objective(objective)
     check_batch_norm(batch_norm)
-    slots = movable(model, parameters)
-    _check(slots, chunk)
-    device = slots[0].parameter.device
-    if chunk is None:
-        small = sum(slot.parameter.numel() for slot in slots) <= SMALL
-        chunk = TOGETHER if small or device.type != "cpu" else 1
-    single = not isinstance(objective, Objective) or objective.size() == 1
+    movable(model, parameters)  # says what is wrong with the model, if anything
     loader = objective.loader if isinstance(objective, Objective) else None
+    single = not isinstance(objective, Objective) or objective.size() == 1
     kept: list[Linearisation] = []
-    with (
-        harmless(model, batch_norm=batch_norm, dropout=dropout, loader=loader) as (interrupt, rewind),
-        tracked([slot.parameter for slot in slots]),
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(without_autocast())
+        stack.enter_context(resharded(model))
+        slots = movable(model, parameters)
+        _check(slots, chunk, sharded)
+        device = slots[0].parameter.device
+        if chunk is None:
+            small = sum(slot.parameter.numel() for slot in slots) <= SMALL
+            chunk = TOGETHER if small or device.type != "cpu" else 1
+        interrupt, rewind = stack.enter_context(harmless(model, batch_norm=batch_norm, dropout=dropout, loader=loader))
+        stack.enter_context(tracked([slot.parameter for slot in slots]))
+        stack.callback(kept.clear)
         if batch_norm == "recalibrate":
 
             def forward() -> None:
@@ -177,5 +189,9 @@ def over_data(
 
         try:
             yield DataOperator(slots, stream, chunk)
-        finally:
-            kept.clear()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            advice = "use a smaller batch, fewer parameters=, or mode='difference', which keeps no second graph"
+            told = exhausted(error, "one vector at a time", advice)
+            raise told from error

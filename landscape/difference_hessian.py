@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,20 +36,52 @@ class DifferenceHessian(Linearisation):
             value, self.weight = self._loss()
             return list(torch.autograd.grad(value, self._parameters, allow_unused=True, materialize_grads=True))
 
+    def moved(self, which: Sequence[int]) -> list[Tensor]:
+        """Give what is written to.
+
+        Args:
+            which: Numbers of the parameters.
+
+        Returns:
+            Tensors that share their memory and their version counters.
+        """
+        return [self._parameters[i].detach() for i in which]
+
+    def precision(self, which: Sequence[int]) -> float:
+        """Give the precision with which the loss sees parameters.
+
+        Args:
+            which: Their numbers.
+
+        Returns:
+            The largest machine epsilon.
+        """
+        return max(torch.finfo(self._parameters[i].dtype).eps for i in which)
+
+    def length(self, tensors: Sequence[Tensor], which: Sequence[int]) -> float:
+        """Compute the length of a vector.
+
+        Args:
+            tensors: One for each parameter, or what is here of it.
+            which: Numbers of the parameters.
+
+        Returns:
+            The square root of the sum of squares.
+        """
+        return math.sqrt(float(sum(tensor.double().square().sum() for tensor in tensors)))
+
     def product(self, vectors: list[Tensor], which: Sequence[int], together: bool) -> list[Tensor]:
         """Multiply, one vector after the other; see the base class."""
-        moved = [self._parameters[i].detach() for i in which]
+        moved = self.moved(which)
         start = [parameter.clone() for parameter in moved]
-        coarsest = max(torch.finfo(parameter.dtype).eps for parameter in moved)
-        length = float(sum(p.double().square().sum() for p in start)) ** 0.5
-        reach = (coarsest * (1 + length)) ** (1 / 3)
+        reach = (self.precision(which) * (1 + self.length(start, which))) ** (1 / 3)
         rows = []
         for k in range(len(vectors[0])):
             steps = [vector[k] for vector in vectors]
-            norm = float(sum(step.double().square().sum() for step in steps)) ** 0.5
+            norm = self.length(steps, which)
             h = reach / norm if norm > 0 else 1.0
             slopes = []
-            with _unsafe_preserve_version_counter(tuple(self._parameters[i] for i in which)):
+            with _unsafe_preserve_version_counter(tuple(moved)):
                 try:
                     for sign in (1.0, -1.0):
                         torch._foreach_copy_(moved, start)

@@ -6,13 +6,13 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .archives import opened_archive
 from .boxes import boxes, spans
 from .directions import Directions
 from .files import atomic_write
@@ -105,22 +105,18 @@ def read_directions(path: str | os.PathLike[str], model: nn.Module | None = None
     Raises:
         ValueError: If the file holds no directions, is damaged, comes from a newer version, or does not fit the model.
     """
-    try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
-            header = json.loads(archive["directions"].tobytes().decode())
-            version = header["schema"]
-            if version > SCHEMA:
-                raise ValueError(f"it has schema {version}, this lrscape reads up to {SCHEMA}; update lrscape")
-            tensors = {name: torch.from_numpy(archive[f"tensor{i}"]) for i, name in enumerate(header["names"])}
-            if not tensors or len({tensor.shape[0] for tensor in tensors.values()}) != 1:
-                raise ValueError("its tensors are not the same number of directions each")
-            found = Directions(tensors, header["kind"], header["details"], tuple(header["left_out"]))
-    except (
-        ValueError, KeyError, IndexError, EOFError, TypeError, AttributeError, zipfile.BadZipFile
-    ) as error:  # fmt: skip
-        raise ValueError(f"{os.fspath(path)} does not hold directions written by lrscape: {error}") from error
+    with opened_archive(path, "does not hold directions written by lrscape") as archive:
+        header = archive.header("directions", SCHEMA)
+        names, kind, details, left_out = (header[key] for key in ("names", "kind", "details", "left_out"))
+        if not (isinstance(kind, str) and isinstance(details, dict) and all(isinstance(n, str) for n in left_out)):
+            raise ValueError("its kind, details or what is left out have another form")
+        arrays = {str(name): archive[f"tensor{i}"] for i, name in enumerate(names)}
+        if len({array.shape[:1] for array in arrays.values()}) != 1 or not all(array.ndim for array in arrays.values()):
+            raise ValueError("its tensors are not the same number of directions each")
+        if not all(array.dtype in {np.dtype(np.float32), np.dtype(np.float64)} for array in arrays.values()):
+            raise ValueError("its tensors are not all in single or double precision")
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        found = Directions(tensors, kind, details, tuple(left_out))
     return found if model is None else _placed(found, model, path)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from .batched import NotBatchable, TooLarge, chunk_size, evaluate_batched
 from .closure import Task
 from .directions import Directions
+from .exhaustion import exhausted, out_of_memory
 from .inplace import CHUNK, evaluate_inplace
 from .modes import BatchNorm
 from .parameters import Slot
@@ -28,6 +29,10 @@ Memory = Literal["normal", "low"]
 logger = logging.getLogger("lrscape")
 _logged: set[str] = set()
 
+_ADVICE: dict[Memory, str] = {
+    "normal": "use directions made with memory='low', which keep no copies, smaller batches, or fewer parameters=",
+    "low": "use smaller batches",
+}
 SMALL_ON_CPU = 20_000  # parameters; measured on two cores: below, a matrix-only model gains from vmap, above it loses
 SMALL_ON_ACCELERATOR = 5_000_000  # parameters; small models wait for kernel launches there
 
@@ -147,6 +152,10 @@ def run(
 
     Returns:
         Sums at the points, and the choice that made them.
+
+    Raises:
+        MemoryError: If not even the in-place engine has enough memory, or what torch raises then, with advice.
+        RuntimeError: Likewise; or whatever the user's code raises.
     """
     while True:
         counted = 0
@@ -170,6 +179,14 @@ def run(
                 torch.cuda.empty_cache()
         except (NotBatchable, NotThreadable) as reason:
             _log(job.model, choice.engine, str(reason))
+            choice = choice_of("inplace", job, len(coordinates))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if choice.engine == "inplace":
+                told = exhausted(error, "one point at a time", _ADVICE[job.memory])
+                raise told from error
+            _log(job.model, choice.engine, "copies of the model do not fit into memory")
             choice = choice_of("inplace", job, len(coordinates))
         advance(-counted)
 

@@ -152,9 +152,23 @@ def quadratic_fit(coordinates: ArrayLike, losses: ArrayLike) -> QuadraticFit:
         )
     finite = np.isfinite(values)
     if np.linalg.matrix_rank(design[finite]) < needed:
-        nan = float("nan")
-        return QuadraticFit(nan, np.full(k, nan), np.full((k, k), nan), nan, nan, int(finite.sum()))
+        return _unknown(k, int(finite.sum()))
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and says so
+        return _fitted(c, values, finite, design, scale)
+
+
+def _fitted(
+    c: NDArray[np.float64],
+    values: NDArray[np.float64],
+    finite: NDArray[np.bool_],
+    design: NDArray[np.float64],
+    scale: float,
+) -> QuadraticFit:
+    k = c.shape[1]
+    rows, columns = np.triu_indices(k)
     offset = values[finite].mean()  # taken out first, or a large loss would cost the digits of the curvature
+    if not np.isfinite(values[finite] - offset).all():
+        return _unknown(k, int(finite.sum()))
     solution = np.linalg.lstsq(design[finite], values[finite] - offset, rcond=None)[0]
     residual = values[finite] - offset - design[finite] @ solution
     hessian = np.zeros((k, k))
@@ -169,6 +183,11 @@ def quadratic_fit(coordinates: ArrayLike, losses: ArrayLike) -> QuadraticFit:
         relative_roughness=min(roughness / spread, 1.0) if spread > 0 else 0.0,
         points=int(finite.sum()),
     )
+
+
+def _unknown(k: int, points: int) -> QuadraticFit:
+    nan = float("nan")
+    return QuadraticFit(nan, np.full(k, nan), np.full((k, k), nan), nan, nan, points)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from .ambient import loss_as_called
 from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .data_operator import DataOptions, over_data
@@ -67,6 +68,7 @@ def fisher(
         [5.0]
     """
     check_objective(losses)
+    losses = loss_as_called(losses)
     streamed = isinstance(losses, Objective)
     objective: Objective | Closure = losses if isinstance(losses, Objective) else lambda: losses().sum()
 

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from .ambient import keeps_autocast
 from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .data_operator import DataOptions, over_data
@@ -137,6 +138,7 @@ def gauss_newton(
     for name, function in (("outputs", outputs), ("loss", loss)):
         if not callable(function):
             raise TypeError(f"{name} must be a function, got {type(function).__name__}")
+    outputs, loss = keeps_autocast(outputs), keeps_autocast(loss)
     objective: Objective | Closure
     if loader is None:
         objective = lambda: weigh(loss(outputs()), None, "loss")[0]  # noqa: E731  only for the statistics of "recalibrate"

@@ -12,6 +12,8 @@ from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 from .interrupt import DeferredInterrupt
 from .modes import BatchNorm, probe_modes
 from .randomness import Restore, capture
+from .replicas import unsynchronised
+from .sharded_gradient import unreduced_aside
 
 
 def _versioned(tensors: list[Tensor]) -> list[Tensor]:
@@ -102,6 +104,8 @@ def harmless(
         # A cast made under no_grad would stay in the autocast cache and cut the next forward pass off its weights.
         stack.callback(torch.clear_autocast_cache)
         stack.enter_context(_unsafe_preserve_version_counter(tuple(_versioned(moved + buffers))))
+        stack.enter_context(unsynchronised())
+        stack.enter_context(unreduced_aside(model))
         stack.enter_context(_kept_gradients(model))
         stack.enter_context(_kept_buffers(model))
         stack.enter_context(probe_modes(model, batch_norm, dropout))

@@ -10,11 +10,12 @@ from typing import Any, Literal, Unpack, get_args
 
 from torch import Tensor, nn
 
+from .ambient import loss_as_called
 from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .data_operator import DataOptions, over_data
 from .difference_hessian import DifferenceHessian
-from .differentiable import check_graph, graph_loss
+from .differentiable import check_graph, check_objective, graph_loss
 from .directions import Directions
 from .forward_hessian import ForwardHessian
 from .linearisation import Linearisation, Loss, NoSecondDerivative
@@ -22,6 +23,8 @@ from .objective import Objective
 from .parameters import Slot
 from .randomness import capture_global
 from .reverse_hessian import ReverseHessian
+from .sharded_difference import ShardedDifferenceHessian
+from .sharded_gradient import check_sharded
 
 Mode = Literal["auto", "reverse", "forward", "difference"]
 
@@ -90,6 +93,9 @@ def hessian(
     - "difference": (∇L(θ + hv) − ∇L(θ − hv)) / 2h, where nothing else works; two gradients, about ε^⅔ relative error;
     - "auto": "reverse", or "difference" (logged once) where a kernel has no second derivative.
 
+    Where FSDP2 has spread the parameters over ranks, it is the Hessian of the mean of their losses, by differences;
+    all ranks must do the same in step, and vectors are whole on each of them.
+
     Args:
         model: Any module.
         objective: An :class:`Objective`, or a closure that returns the loss, without backward.
@@ -114,6 +120,8 @@ def hessian(
     """
     if mode not in get_args(Mode):
         raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+    check_objective(objective)
+    objective = loss_as_called(objective)
     settled: list[str] = []
 
     def linearise(slots: list[Slot], batch: Any) -> Linearisation:
@@ -123,6 +131,13 @@ def hessian(
             return value, weight
 
         parameters = [slot.parameter for slot in slots]
+        if check_sharded(model, parameters):
+            if mode not in {"auto", "difference"}:
+                raise ValueError(
+                    f"mode={mode!r} does not work where FSDP2 has spread the parameters over ranks: its hooks have no "
+                    "second derivative; use mode='difference'"
+                )
+            return ShardedDifferenceHessian(model, parameters, loss, capture_global())
         match mode:
             case "reverse":
                 return ReverseHessian(model, parameters, loss)
@@ -132,7 +147,7 @@ def hessian(
                 return DifferenceHessian(parameters, loss, capture_global())
         return _AutoHessian(model, slots, loss, settled)
 
-    with over_data(model, objective, linearise, **options) as operator:
+    with over_data(model, objective, linearise, sharded=True, **options) as operator:
         yield operator
 
 

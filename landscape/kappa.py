@@ -89,7 +89,7 @@ def kappa(
         raise ValueError(f"method must be one of {', '.join(get_args(KappaMethod))}, got {method!r}")
     with opened(model, objective, options) as operator:
         gradient = float(torch.linalg.vector_norm(operator.gradient()))
-        below = gradient**2 + EPSILON
+        below = gradient * gradient + EPSILON  # a power would raise where this is infinite
         if method == "power":
             found = power_iteration(model, operator, tolerance=0.0, max_hvps=ITERATIONS, seed=seed)
             norm, hvps = abs(found.eigenvalue), found.hvps
@@ -100,5 +100,6 @@ def kappa(
     error = float("nan")
     if np.isfinite(norm):
         again = np.random.default_rng(0).choice(np.abs(samples), (RESAMPLED, SAMPLES)).max(1)
-        error = float(again.std(ddof=1))
+        with np.errstate(over="ignore"):
+            error = float(again.std(ddof=1))
     return Kappa(norm / below, error / below, norm, gradient, samples, SAMPLES)

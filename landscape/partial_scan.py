@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .engines import Choice
+from .archives import opened_archive
+from .engines import Choice, EngineName
 from .files import atomic_write
 from .identity import differences
 from .sums import Totals
@@ -71,26 +70,22 @@ class PartialScan:
         Raises:
             ValueError: If the file is no partial scan, is damaged, or comes from a newer version.
         """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                header = json.loads(archive["header"].tobytes().decode())
-                if header["schema"] > SCHEMA:
-                    raise ValueError(f"it has schema {header['schema']}, this lrscape reads up to {SCHEMA}")
-                found = PartialScan(
-                    identity=header["identity"],
-                    choice=Choice(**header["choice"]),
-                    random=header["random"],
-                    done=archive["done"].astype(bool),
-                    values=archive["values"].astype(np.float64),
-                    batches=int(header["batches"]),
-                )
-                if found.values.ndim != 3 or found.done.shape != (found.values.shape[1],):
-                    raise ValueError(f"its arrays have shapes {found.done.shape} and {found.values.shape}")
-                return found
-        except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{os.fspath(path)} is not a partial scan written by lrscape ({error}); delete it, or name another"
-            ) from error
+        problem, advice = "is not a partial scan written by lrscape", "; delete it, or name another"
+        with opened_archive(path, problem, advice) as archive:
+            header = archive.header("header", SCHEMA)
+            found = PartialScan(
+                identity=header["identity"],
+                choice=_checked(Choice(**header["choice"])),
+                random=header["random"],
+                done=archive["done"].astype(bool),
+                values=archive["values"].astype(np.float64),
+                batches=int(header["batches"]),
+            )
+            if found.values.ndim != 3 or len(found.values) != 5 or found.done.shape != (found.values.shape[1],):
+                raise ValueError(f"its arrays have shapes {found.done.shape} and {found.values.shape}")
+            if not isinstance(found.identity, dict) or not isinstance(found.random, list):
+                raise ValueError("its identity or its random states have another form")
+            return found
 
     def check(self, identity: Mapping[str, str], path: str | os.PathLike[str]) -> None:
         """Refuse to go on with a scan of something else.
@@ -121,3 +116,10 @@ class PartialScan:
             The sums.
         """
         return Totals(self.values, self.batches)
+
+
+def _checked(choice: Choice) -> Choice:
+    numbers = choice.chunk, choice.threads
+    if choice.engine not in get_args(EngineName) or not all(type(n) is int and n >= 1 for n in numbers):
+        raise ValueError(f"its engine is {choice}")
+    return choice

@@ -17,6 +17,7 @@ from .eigenvalues import top_eigenvalues
 from .hvp import HessianOptions, opened
 from .objective import Objective
 from .random_vectors import Randomness
+from .shards import local, local_steps
 from .stability import check_optimizer, denominator, stability_factor
 
 
@@ -76,14 +77,19 @@ def _diagonals(operator: CurvatureOperator, optimizer: Optimizer) -> tuple[Tenso
     scales, shifts = [], []
     for slot, flat in zip(operator.slots, gradients, strict=True):
         group = groups.get(id(slot.parameter))
-        part = flat.to(slot.parameter.device, operator.dtype).reshape(slot.parameter.shape)
+        whole = flat.to(slot.parameter.device, operator.dtype).reshape(1, *slot.parameter.shape)
+        part = local_steps(whole, slot.parameter, slot.canonical)[0]  # what is here of a parameter spread over ranks
         if group is None:  # it does not move
             scales.append(torch.zeros_like(part)[None])
             shifts.append(torch.zeros_like(part)[None])
             continue
+        state = {
+            name: local(value) if isinstance(value, Tensor) else value
+            for name, value in optimizer.state.get(slot.parameter, {}).items()
+        }
         decay = 0.0 if group.get("decoupled_weight_decay") else float(group.get("weight_decay", 0.0))
         share = float(group["lr"]) / rate if rate > 0 else 1.0
-        below = denominator(optimizer, group, optimizer.state.get(slot.parameter, {}), part + decay * slot.parameter)
+        below = denominator(optimizer, group, state, part + decay * local(slot.parameter))
         inverse = torch.full_like(part, share) if below is None else share / below
         scales.append(inverse.sqrt()[None])
         shifts.append(torch.full_like(part, decay)[None])

@@ -57,6 +57,22 @@ def _prepared(slot: Slot, source: Source, k: int, seed: Seed, *, keep: bool) -> 
     return kept if kept is None or source.spread is None else source.spread.stacked(kept, source.size)
 
 
+def check_moves(slots: list[Slot], bias: str) -> None:
+    """Reject parameters of which a random direction moves none.
+
+    Args:
+        slots: The parameters that may move.
+        bias: What becomes of those that are 0-d or 1-D.
+
+    Raises:
+        ValueError: If all are, and stay.
+    """
+    if bias == "zero" and all(slot.parameter.dim() <= 1 for slot in slots):
+        raise ValueError(
+            "bias='zero' leaves no direction: every parameter that moves is 0-d or 1-D. Pass bias='match' to move them."
+        )
+
+
 def random_directions(
     model: nn.Module,
     k: int = 2,
@@ -121,11 +137,7 @@ def random_directions(
     details = {"norm": norm, "bias": bias, "orthogonal": orthogonal, "seed": seed, "generator": generator}
     with resharded(model), torch.no_grad():
         slots = movable(model, parameters)
-        if bias == "zero" and all(slot.parameter.dim() <= 1 for slot in slots):
-            raise ValueError(
-                "bias='zero' leaves no direction: every parameter that moves is 0-d or 1-D. Pass bias='match' to move "
-                "them."
-            )
+        check_moves(slots, bias)
         sources = [_source(slot, norm, bias, generator) for slot in slots]
         kept = [
             _prepared(slot, source, k, seed, keep=memory == "normal")

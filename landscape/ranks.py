@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -61,6 +62,36 @@ class Ranks:
         box: list[Any] = [value]
         dist.broadcast_object_list(box, src=0)
         return cast("T", box[0])
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """Add up tensors of one shape.
+
+        Args:
+            tensor: This rank's.
+
+        Returns:
+            The sum over ranks, the same bits on every rank; alone the tensor itself.
+        """
+        if not self._joined:
+            return tensor
+        total = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    def of_first(self, tensor: Tensor) -> Tensor:
+        """Give every rank rank 0's tensor.
+
+        Args:
+            tensor: Of the same shape on every rank; only rank 0's counts.
+
+        Returns:
+            Rank 0's; alone the tensor itself.
+        """
+        if not self._joined:
+            return tensor
+        copied = tensor.detach().clone(memory_format=torch.contiguous_format)
+        dist.broadcast(copied, src=0)
+        return copied
 
     def agree(self, error: BaseException | None) -> None:
         """Raise on every rank if one of them failed.

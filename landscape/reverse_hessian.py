@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .exhaustion import out_of_memory
 from .kernels import twice_differentiable
 from .linearisation import Linearisation, Loss, NoSecondDerivative, cut_off, differentiate
 
@@ -53,4 +54,4 @@ class ReverseHessian(Linearisation):
 
 def _finding(error: Exception) -> Exception:
     """Tell a missing second derivative from an exhausted memory."""
-    return error if isinstance(error, torch.OutOfMemoryError) else NoSecondDerivative(f"{error}")
+    return error if out_of_memory(error) else NoSecondDerivative(f"{error}")

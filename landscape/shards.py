@@ -60,6 +60,23 @@ class Sharding:
         stride = torch.empty(size, device="meta").stride()
         return DTensor.from_local(local, self.mesh, placements, run_check=False, shape=size, stride=stride)
 
+    def spread(self, part: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Make a DTensor that is spread like this one.
+
+        Args:
+            part: What this rank holds.
+            shape: Of the whole tensor.
+
+        Returns:
+            The DTensor; it shares the memory of the part.
+        """
+        from torch.distributed.tensor import DTensor
+
+        stride = torch.empty(shape, device="meta").stride()
+        return DTensor.from_local(
+            part, self.mesh, self.placements, run_check=False, shape=torch.Size(shape), stride=stride
+        )
+
 
 def is_spread(tensor: Tensor) -> bool:
     """Tell whether a tensor is a DTensor, without importing what that needs.
@@ -137,15 +154,35 @@ def local_steps(steps: Tensor, parameter: Tensor, name: str) -> Tensor:
     return steps.detach() if spread is None else steps.detach()[(slice(None), *spread.here)]
 
 
-def _fsdp_modules(model: nn.Module) -> list[Any]:
+def fsdp_modules(model: nn.Module) -> list[Any]:
+    """List the modules of a model that fully_shard was applied to.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        The modules; none where FSDP2 is not in use.
+    """
     module = sys.modules.get("torch.distributed.fsdp")
-    return [] if module is None else [part for part in model.modules() if isinstance(part, module.FSDPModule)]
+    if module is None or not hasattr(model, "modules"):  # whoever asks for a module says so later
+        return []
+    return [part for part in model.modules() if isinstance(part, module.FSDPModule)]
+
+
+def reshard(model: nn.Module) -> None:
+    """Have FSDP2 forget whole parameters, so that the next forward pass gathers the shards as they are then.
+
+    Args:
+        model: Any module.
+    """
+    for module in fsdp_modules(model):
+        module.reshard()
 
 
 def _recover(modules: list[Any], error: BaseException) -> None:
-    """End forward passes that an exception broke off: FSDP2 would keep whole parameters of the point it was at."""
+    """End passes that an exception broke off: FSDP2 would keep whole parameters of the point it was at."""
     states = [module._get_fsdp_state() for module in modules]
-    if not any(state._training_state.name == "FORWARD" for state in states):
+    if all(state._training_state.name == "IDLE" for state in states):
         return
     for module, state in zip(modules, states, strict=True):
         if state._is_root:
@@ -173,7 +210,7 @@ def resharded(model: nn.Module) -> Iterator[Callable[[], None]]:
     Yields:
         A function to call before shards are written to.
     """
-    modules = _fsdp_modules(model)
+    modules = fsdp_modules(model)
 
     def reshard() -> None:
         for module in modules:

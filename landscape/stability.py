@@ -18,9 +18,10 @@ def is_adam(optimizer: Optimizer) -> bool:
 
     Returns:
         Whether its groups have betas and eps, and its state, if there is any yet, a second moment. RAdam is none of
-        them: it changes its rule on the way.
+        them, since it changes its rule on the way, nor are schedule-free optimizers, which average no gradients.
     """
-    if isinstance(optimizer, RAdam) or not all(set(group) >= ADAM_KEYS for group in optimizer.param_groups):
+    groups = optimizer.param_groups
+    if isinstance(optimizer, RAdam) or any("train_mode" in group or not set(group) >= ADAM_KEYS for group in groups):
         return False
     states = [state for state in optimizer.state.values() if state]
     return all("exp_avg_sq" in state or "exp_inf" in state for state in states)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .archives import opened_archive
 from .files import atomic_write
 
 SCHEMA = 1
@@ -51,7 +51,9 @@ class LossSurface:
         for name, value in columns.items():
             if value.shape != (n,):
                 raise ValueError(f"{name} must have shape ({n},) like the losses, got {value.shape}")
-        if self.shape is not None and (int(np.prod(self.shape)) != n or len(self.shape) != self.dims):
+        if self.shape is not None and (
+            math.prod(self.shape) != n or len(self.shape) != self.dims or min(self.shape) < 1
+        ):
             raise ValueError(f"shape {self.shape} does not hold {n} points in {self.dims} dimensions")
 
     def __repr__(self) -> str:
@@ -139,27 +141,25 @@ class LossSurface:
             The surface.
 
         Raises:
+            OSError: If there is no such file, or it cannot be opened.
             ValueError: If the file is not a surface, is damaged, or comes from a newer version.
         """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise ValueError("it is a single array")
-                header = json.loads(archive["header"].tobytes().decode())
-                version = header["schema"]
-                if version > SCHEMA:
-                    raise ValueError(f"it has schema {version}, this lrscape reads up to {SCHEMA}; update lrscape")
-                return LossSurface(
-                    coordinates=archive["coordinates"].astype(np.float64),
-                    losses=archive["losses"].astype(np.float64),
-                    shape=None if header["shape"] is None else tuple(header["shape"]),
-                    metrics={
-                        name.removeprefix("metric:"): archive[name].astype(np.float64)
-                        for name in archive.files
-                        if name.startswith("metric:")
-                    },
-                    standard_error=archive["standard_error"] if "standard_error" in archive.files else None,
-                    provenance=header["provenance"],
-                )
-        except (ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{os.fspath(path)} is not a loss surface written by lrscape: {error}") from error
+        with opened_archive(path, "is not a loss surface written by lrscape") as archive:
+            header = archive.header("header", SCHEMA)
+            shape, provenance = header["shape"], header["provenance"]
+            if not isinstance(provenance, dict):
+                raise ValueError("its provenance is no object")
+            if shape is not None and not (isinstance(shape, list) and all(type(n) is int for n in shape)):
+                raise ValueError(f"its shape is {shape!r}")
+            return LossSurface(
+                coordinates=archive["coordinates"].astype(np.float64),
+                losses=archive["losses"].astype(np.float64),
+                shape=None if shape is None else tuple(shape),
+                metrics={
+                    name.removeprefix("metric:"): archive[name].astype(np.float64)
+                    for name in archive.names
+                    if name.startswith("metric:")
+                },
+                standard_error=archive["standard_error"].astype(np.float64) if "standard_error" in archive else None,
+                provenance=provenance,
+            )

@@ -19,6 +19,7 @@ from .parameters import Slot, all_slots
 from .points import Points
 from .precision import precision
 from .scan import Scanned, Settings, scan
+from .shards import resharded
 from .sharing import Share, check_share
 from .surface import LossSurface
 
@@ -143,6 +144,7 @@ def sweep(
     with ExitStack() as stack:
         if autocast is not None or tf32 is not None:
             stack.enter_context(precision(job.device, autocast, tf32))
+        stack.enter_context(resharded(model))  # else the parameters of FSDP2's root may not look spread at the moment
         found = scan(job, points.coordinates, settings)
     return _surface(found, job, points, {"autocast": autocast, "tf32": tf32})
 

@@ -136,10 +136,12 @@ class Steered(Optimizer):
         """
         if not self._controller.due():
             return None
-        measurement = self._controller.measure(closure)
         for shadow, group in zip(self._shadow.param_groups, self.param_groups, strict=True):
             shadow["lr"] = float(group["lr"])
-        decision = self._controller.observe(measurement)
+        try:
+            decision = self._controller.observe(self._controller.measure(closure))
+        except Exception as error:  # the user's closure may raise anything
+            decision = self._controller.skip(error)
         if self._log:
             logger.info("lrscape: step %d, %s, rates %s", decision.step, decision.reason, decision.rates)
         return decision

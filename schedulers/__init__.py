@@ -6,6 +6,7 @@ from .base import LandscapeLR
 from .curvature import CurvatureLR
 from .curvature_measurement import KappaMeasurement, SharpnessMeasurement
 from .curvature_warmup import CurvatureWarmup
+from .distributed_state import DistributedState
 from .example_losses import RiverMeasurement, measure_examples
 from .gradient_measurement import GradientLossMeasurement, GradientMeasurement
 from .history import Decision, History
@@ -33,6 +34,7 @@ __all__ = [
     "CurvatureLR",
     "CurvatureWarmup",
     "Decision",
+    "DistributedState",
     "GradientLossMeasurement",
     "GradientMeasurement",
     "History",

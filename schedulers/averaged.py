@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,6 +14,8 @@ from ..landscape.modes import BatchNorm, check_batch_norm
 from ..landscape.parameters import ParameterChoice
 from .averages import RunningAverage
 from .base import LandscapeLR
+from .history import Decision
+from .ownership import warn_of_strangers
 from .segment import ValleyMeasurement, measure_segment
 
 
@@ -35,6 +38,8 @@ class AveragedLR(LandscapeLR):
 
     _not_saved = LandscapeLR._not_saved | {"_average", "_parameters"}
 
+    probes_first: ClassVar[bool] = True  # on a batch already trained on, the height is biased towards growing
+
     def __init__(
         self,
         optimizer: Optimizer,
@@ -49,6 +54,7 @@ class AveragedLR(LandscapeLR):
         self.batch_norm = batch_norm
         self._parameters = parameters if parameters is None or callable(parameters) else list(parameters)
         self._average = RunningAverage(model, self._parameters)
+        warn_of_strangers(optimizer, model)
         super().__init__(optimizer, **options)
 
     def measure(self, closure: Callable[[], Tensor]) -> ValleyMeasurement:
@@ -61,6 +67,21 @@ class AveragedLR(LandscapeLR):
             The measurement.
         """
         return measure_segment(self._average, closure, self.batch_norm)
+
+    def observe(self, measurement: ValleyMeasurement) -> Decision:
+        """Update the factor by a measurement, and record why.
+
+        An average whose loss is not finite, as after weights that were not, starts anew from finite ones.
+
+        Args:
+            measurement: What :meth:`measure` found.
+
+        Returns:
+            The record that was added to ``history``.
+        """
+        if math.isfinite(measurement.loss) and not math.isfinite(measurement.average_loss):
+            self._average.update(1.0)
+        return super().observe(measurement)
 
     def averaged(self) -> AbstractContextManager[nn.Module]:
         """Let the model be its average for a while, to evaluate or to save it.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
 from ..landscape.parameters import ParameterChoice, movable, working_dtype
+from ..landscape.shards import Sharding, is_spread, local, reshard, resharded, sharding
 
 
 def _low(tensor: Tensor) -> bool:
@@ -25,8 +26,8 @@ class RunningAverage:
 
     Averaged are the floating-point parameters that train and all floating-point buffers, so BatchNorm's running
     statistics are those of the averaged weights to first order. Half-precision tensors are averaged in float32: steps
-    of a hundredth would be rounded away. Memory: one copy of what is averaged, and, up to a million numbers, another
-    one during an update.
+    of a hundredth would be rounded away. Of parameters that are spread over ranks (FSDP2) each rank averages what it
+    has. Memory: one copy of what is averaged, and, up to a million numbers, another one during an update.
 
     Source: Polyak and Juditsky 1992; with weights that reach over a fixed share of the past, Shamir and Zhang 2013,
     arXiv:1212.1824, section 4.
@@ -54,7 +55,11 @@ class RunningAverage:
 
     def __init__(self, model: nn.Module, parameters: ParameterChoice = None) -> None:
         self.model = model
-        self.parameters: list[Tensor] = [slot.parameter for slot in movable(model, parameters)]
+        movable(model, parameters)  # says what is wrong with the model, if anything
+        with resharded(model):
+            self._owned = [slot.parameter for slot in movable(model, parameters)]
+        self._spread = [sharding(parameter) for parameter in self._owned]
+        self._shapes = [tuple(parameter.shape) for parameter in self._owned]
         self._where = [
             (module, name)
             for module in model.modules()
@@ -69,6 +74,12 @@ class RunningAverage:
             self._vector = torch.cat([value.reshape(-1) for value in self.values])
             pieces = torch.split(self._vector, [value.numel() for value in self.values])
             self.values = [piece.view(value.shape) for piece, value in zip(pieces, self.values, strict=True)]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """The parameters that are averaged; of those that are spread over ranks (FSDP2), what is here."""
+        pairs = zip(self._owned, self._spread, strict=True)
+        return [parameter if spread is None else local(parameter) for parameter, spread in pairs]
 
     def live(self) -> list[Tensor]:
         """List what is averaged as it is now; buffers anew each time, since some modules assign them.
@@ -86,9 +97,12 @@ class RunningAverage:
         """Take the present weights in.
 
         Args:
-            weight: w, from 0 (nothing changes) to 1 (the average becomes the present weights).
+            weight: w, from 0 (nothing changes) to 1 (the average becomes the present weights, whatever it was).
         """
         with torch.no_grad():
+            if weight == 1:  # interpolated, NaN would stay NaN
+                torch._foreach_copy_(self.values, self.live())
+                return
             if self._vector is not None:
                 self._vector.lerp_(torch.cat([tensor.reshape(-1) for tensor in self._tensors()]), weight)
                 return
@@ -99,13 +113,14 @@ class RunningAverage:
 
     def write_parameters(self) -> None:
         """Write the average into the model's parameters; the caller puts them back."""
-        count = len(self.parameters)
+        count = len(self._owned)
+        reshard(self.model)  # or FSDP2 would go on with whole parameters that it has gathered before
         torch._foreach_copy_([tensor.detach() for tensor in self.parameters], self.values[:count])
         torch.clear_autocast_cache()  # a cast of the other weights would hide the move
 
     def write(self) -> None:
         """Write the average into the model's parameters and buffers, for good."""
-        with torch.no_grad():
+        with resharded(self.model), torch.no_grad():
             torch._foreach_copy_(self.live(), self.values)
         torch.clear_autocast_cache()
 
@@ -119,29 +134,35 @@ class RunningAverage:
         Yields:
             The model.
         """
-        live = self.live()
-        kept = [tensor.clone() for tensor in live]
-        held = [module._buffers[name] for module, name in self._where]
-        versioned = tuple(tensor for tensor in live if not tensor.is_inference())
-        try:
-            with _unsafe_preserve_version_counter(versioned), torch.no_grad():
-                torch._foreach_copy_(live, self.values)
-            torch.clear_autocast_cache()
-            yield self.model
-        finally:
-            with _unsafe_preserve_version_counter(versioned), torch.no_grad():
-                torch._foreach_copy_(live, kept)
-            for (module, name), buffer in zip(self._where, held, strict=True):
-                module._buffers[name] = buffer
-            torch.clear_autocast_cache()
+        with resharded(self.model):
+            live = self.live()
+            kept = [tensor.clone() for tensor in live]
+            held = [module._buffers[name] for module, name in self._where]
+            versioned = tuple(tensor for tensor in live if not tensor.is_inference())
+            try:
+                with _unsafe_preserve_version_counter(versioned), torch.no_grad():
+                    torch._foreach_copy_(live, self.values)
+                torch.clear_autocast_cache()
+                yield self.model
+            finally:
+                reshard(self.model)
+                with _unsafe_preserve_version_counter(versioned), torch.no_grad():
+                    torch._foreach_copy_(live, kept)
+                for (module, name), buffer in zip(self._where, held, strict=True):
+                    module._buffers[name] = buffer
+                torch.clear_autocast_cache()
 
     def state(self) -> dict[str, Any]:
-        """Give the average as tensors of its own memory.
+        """Give the average as tensors of its own memory, spread over ranks like the parameters.
 
         Returns:
             What ``torch.load(weights_only=True)`` accepts.
         """
-        return {"values": [value.clone() for value in self.values]}
+        values = [value.clone() for value in self.values]
+        for i, (spread, shape) in enumerate(zip(self._spread, self._shapes, strict=True)):
+            if spread is not None:
+                values[i] = spread.spread(values[i], shape)
+        return {"values": values}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Replace the average.
@@ -152,10 +173,20 @@ class RunningAverage:
         Raises:
             ValueError: If it belongs to a model of another shape.
         """
-        given, own = ([tuple(value.shape) for value in values] for values in (state["values"], self.values))
+        own = [*self._shapes, *(tuple(value.shape) for value in self.values[len(self._shapes) :])]
+        given = [tuple(value.shape) for value in state["values"]]
         if given != own:
             raise ValueError(
                 f"the saved average has {len(given)} tensors, this model's has {len(own)}, or their shapes differ; "
                 "load the state of a scheduler of the same model"
             )
-        torch._foreach_copy_(self.values, list(state["values"]))
+        spreads = [*self._spread, *[None] * (len(own) - len(self._spread))]
+        torch._foreach_copy_(self.values, [_here(*pair) for pair in zip(state["values"], spreads, strict=True)])
+
+
+def _here(value: Tensor, spread: Sharding | None) -> Tensor:
+    """Take what belongs here of a saved tensor, which may be whole or spread, as the model was then or is now."""
+    if spread is None:
+        whole: Tensor = value.full_tensor() if is_spread(value) else value  # type: ignore[attr-defined]
+        return whole
+    return local(value) if is_spread(value) else value[spread.here]

@@ -7,15 +7,17 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from .checks import Bound
+from .checks import Bound, OnError, check_on_error
 from .factored import FactoredLR
 from .history import Decision, History
+from .probed_batch import on_batch
+from .standpoint import check_standpoint
 
 BRAKE = 0.8  # factor on a measurement that is not finite, and of the divergence brake of TopoAdamW
 KEPT_DECISIONS = 100  # in state_dict
@@ -40,6 +42,8 @@ class LandscapeLR(FactoredLR):
         inner: Any torch scheduler of the same optimizer, e.g. a warmup or a cosine; it sets the plain rates and is
             advanced by our ``step()``. Do not step it yourself.
         history_size: How many decisions to keep.
+        on_error: What :meth:`probe` does with an exception, an exhausted memory say: "raise" it, or "skip" this probe,
+            see :meth:`skip`.
         last_epoch: As in torch.
 
     Raises:
@@ -48,6 +52,10 @@ class LandscapeLR(FactoredLR):
     """
 
     _not_saved = FactoredLR._not_saved | {"history"}
+
+    # Where probe() belongs if nobody says otherwise: at the start of an iteration, before the forward pass and with the
+    # batch just drawn, or after optimizer.step() with the batch just used.
+    probes_first: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -59,17 +67,21 @@ class LandscapeLR(FactoredLR):
         max_ratio: Bound = 1.0,
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         for name, value, least in (("interval", interval, 1), ("warmup", warmup, 0), ("history_size", history_size, 1)):
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        check_on_error(on_error)
         self.interval = interval
         self.warmup = warmup
         self.history = History(history_size)
         self.history_size = history_size
+        self.on_error: OnError = on_error
         self._asked = -1
         self._warned = False
+        self._skipped = 0
         super().__init__(optimizer, min_ratio=min_ratio, max_ratio=max_ratio, inner=inner, last_epoch=last_epoch)
 
     # What a subclass says
@@ -123,16 +135,54 @@ class LandscapeLR(FactoredLR):
         self._asked = self._steps
         return True
 
-    def probe(self, closure: Callable[[], Tensor]) -> Decision | None:
+    def probe(self, closure: Callable[..., Tensor], batch: Any = None, *, subset: int | None = None) -> Decision | None:
         """Measure and decide, if it is time.
 
         Args:
             closure: Returns the loss as a 0-d tensor and does nothing else: no zero_grad, no backward.
+            batch: Given one, the closure is called with it, or with a part of it; else without arguments.
+            subset: How many examples all ranks together probe on. Each rank takes its share of its own batch, so that
+                a probe costs less the more ranks there are.
 
         Returns:
             The decision, or None if no measurement was due.
+
+        Raises:
+            ValueError: If a schedule-free optimizer stands at its average, or there is a subset of no batch.
         """
-        return self.observe(self.measure(closure)) if self.due() else None
+        check_standpoint(self.optimizer)
+        loss = on_batch(closure, batch, subset)
+        if not self.due():
+            return None
+        try:
+            return self.observe(self.measure(loss))
+        except Exception as error:  # the user's closure may raise anything
+            return self.skip(error)
+
+    def skip(self, error: Exception) -> Decision:
+        """Go on without a measurement that failed, if ``on_error="skip"``; else raise the error.
+
+        Factors, rates and everything learned so far stay; the history says "skipped", and the first time there is a
+        warning with the error.
+
+        Args:
+            error: What was raised.
+
+        Returns:
+            The record that was added to ``history``, with no measurement.
+        """
+        if self.on_error == "raise":
+            raise error
+        self._skipped += 1
+        if self._skipped == 1:
+            told = str(error).strip().split("\n")[0]
+            warnings.warn(
+                f"{type(self).__name__} could not measure at step {self._steps} ({type(error).__name__}: {told}) and "
+                "skips this probe; later ones are noted in the history only",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return self._record({}, "skipped")
 
     def observe(self, measurement: Any) -> Decision:
         """Update the factor by a measurement, and record why.
@@ -159,9 +209,12 @@ class LandscapeLR(FactoredLR):
                     RuntimeWarning,
                     stacklevel=3,
                 )
+        return self._record(asdict(measurement), reason)
+
+    def _record(self, numbers: dict[str, float], reason: str) -> Decision:
         factors = self._current_factors()
         rates = [float(rate) for rate in self._rates.product(self._rates.current_plain(), factors)]
-        decision = Decision(self._steps, asdict(measurement), factors, reason, rates)
+        decision = Decision(self._steps, numbers, factors, reason, rates)
         self.history.append(decision)
         return decision
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 Bound = float | Sequence[float]
+OnError = Literal["raise", "skip"]
 
 
 def per_group(name: str, bound: Bound, optimizer: Optimizer) -> list[float]:
@@ -34,6 +36,36 @@ def per_group(name: str, bound: Bound, optimizer: Optimizer) -> list[float]:
     return values
 
 
+def check_on_error(value: str) -> None:
+    """Reject an unknown way to take errors.
+
+    Args:
+        value: What the user passed.
+
+    Raises:
+        ValueError: If it is neither "raise" nor "skip".
+    """
+    if value not in get_args(OnError):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {value!r}")
+
+
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """Find the optimizer in wrappers that have no hooks of their own, such as what Accelerate prepares.
+
+    Args:
+        optimizer: It, or a wrapper that holds it as ``optimizer``.
+
+    Returns:
+        The optimizer whose steps can be counted.
+    """
+    while not hasattr(optimizer, "_optimizer_step_post_hooks"):
+        held = vars(optimizer).get("optimizer")
+        if not isinstance(held, Optimizer):
+            break
+        optimizer = held
+    return optimizer
+
+
 def check_inner(inner: object, optimizer: Optimizer) -> None:
     """Reject what cannot be composed.
 
@@ -47,5 +79,5 @@ def check_inner(inner: object, optimizer: Optimizer) -> None:
     """
     if isinstance(inner, ReduceLROnPlateau) or not isinstance(inner, LRScheduler):
         raise TypeError(f"inner must be a torch LRScheduler that steps without arguments, got {type(inner).__name__}")
-    if inner.optimizer is not optimizer:
+    if unwrapped(inner.optimizer) is not unwrapped(optimizer):
         raise ValueError("inner must belong to the same optimizer; construct both with it")

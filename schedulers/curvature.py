@@ -14,10 +14,11 @@ from ..landscape.hvp import HessianOptions, Mode
 from ..landscape.kappa import KappaMethod
 from ..landscape.modes import BatchNorm
 from ..landscape.parameters import ParameterChoice, movable
-from .checks import Bound
+from .checks import Bound, OnError
 from .curvature_checks import check_curvature
 from .curvature_measurement import SharpnessMeasurement, measure_kappa, measure_sharpness, shares
 from .limited import LimitedLR
+from .ownership import warn_of_strangers
 
 Criterion = Literal["sharpness", "kappa"]
 INTERVAL = 200  # a probe costs 4 to 9 training steps: measured
@@ -43,6 +44,7 @@ class CurvatureOptions(TypedDict, total=False):
     max_ratio: Bound
     inner: LRScheduler | None
     history_size: int
+    on_error: OnError
     last_epoch: int
 
 
@@ -88,6 +90,7 @@ class CurvatureLR(LimitedLR):
         max_ratio: Upper bound; above 1 for rates that climb beyond the optimizer's own, up to the edge.
         inner: Any torch scheduler that sets the plain rates.
         history_size: How many decisions to keep.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
         last_epoch: As in torch.
 
     Raises:
@@ -98,6 +101,7 @@ class CurvatureLR(LimitedLR):
 
     _not_saved = LimitedLR._not_saved | {"_parameters"}
 
+    probes_first: ClassVar[bool] = True  # the first probe protects the first step
     published_interval: ClassVar[int] = 1
 
     def __init__(
@@ -121,11 +125,13 @@ class CurvatureLR(LimitedLR):
         max_ratio: Bound = 1.0,
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         check_curvature(optimizer, criterion, margin, smoothing, tolerance, max_hvps, method, batch_norm, mode)
         self._parameters = parameters if parameters is None or callable(parameters) else list(parameters)
         movable(model, self._parameters)
+        warn_of_strangers(optimizer, model)
         self.model = model
         self.criterion: Criterion = criterion
         self.margin = margin
@@ -148,6 +154,7 @@ class CurvatureLR(LimitedLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
 

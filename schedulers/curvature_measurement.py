@@ -14,6 +14,7 @@ from ..landscape.closure import Closure
 from ..landscape.hvp import HessianOptions
 from ..landscape.kappa import KappaMethod
 from ..landscape.random_vectors import Randomness
+from ..landscape.ranks import Ranks
 from .rank_mean import rank_mean
 
 
@@ -90,6 +91,8 @@ def warm_start(operator: CurvatureOperator, last: Tensor | None) -> Tensor | Non
     """
     gradient = operator.gradient()
     old = None if last is None or last.shape != gradient.shape else last.to(gradient.device, gradient.dtype)
+    if old is not None and not bool(torch.isfinite(old).all()):
+        old = None  # found where products overflowed
     length = torch.linalg.vector_norm(gradient)
     if not bool(torch.isfinite(length) & (length > 0)):
         return old
@@ -160,7 +163,7 @@ def measure_sharpness(
         **options: Of :func:`~lrscape.landscape.hessian`.
 
     Returns:
-        The measurement, and this rank's eigenvector.
+        The measurement, and an eigenvector: rank 0's, so that all ranks save the same.
     """
     watched = FirstLoss(closure)
     vectors: list[Tensor] = []
@@ -173,7 +176,7 @@ def measure_sharpness(
         ends = [float(found.eigenvalues[0]), float(found.residuals[0])]
         return [*ends, stability_factor(optimizer), rate, watched.value, float(found.hvps)]
 
-    return SharpnessMeasurement(*rank_mean(here)), vectors[0]
+    return SharpnessMeasurement(*rank_mean(here)), Ranks().of_first(vectors[0])
 
 
 def measure_kappa(

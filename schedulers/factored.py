@@ -8,8 +8,9 @@ from typing import Any, ClassVar, cast
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from .checks import Bound, check_inner, per_group
+from .checks import Bound, check_inner, per_group, unwrapped
 from .rates import FactoredRates, Rate, read_rate, write_rate
+from .skipped_steps import skips_step
 
 
 class FactoredLR(LRScheduler):
@@ -60,6 +61,7 @@ class FactoredLR(LRScheduler):
             # Under this name SequentialLR reaches it when it takes back what constructors did.
             self._schedulers = [inner]
         self.factors = [1.0] * len(optimizer.param_groups)
+        optimizer = unwrapped(optimizer)
         self._rates = FactoredRates(optimizer)
         self._steps = 0
         self._set_up = False
@@ -157,6 +159,12 @@ class FactoredLR(LRScheduler):
         if ("inner" in state) != (self._inner is not None):
             has, lacks = ("the state", "this scheduler") if "inner" in state else ("this scheduler", "the state")
             raise ValueError(f"{has} has an inner scheduler, {lacks} has none; construct both alike")
+        foreign = sorted(
+            name for name in state.keys() - {"rates", "inner"}
+            if name in self._not_saved or callable(getattr(type(self), name, None))
+        )  # fmt: skip
+        if foreign:
+            raise ValueError(f"this is not a state of {type(self).__name__}: it would replace {', '.join(foreign)}")
         self._rates.restore(state.pop("rates"))
         if self._inner is not None:
             self._inner.load_state_dict(state.pop("inner"))
@@ -188,7 +196,7 @@ class FactoredLR(LRScheduler):
 
         def count(*_: object) -> None:
             scheduler = myself()
-            if scheduler is not None:
+            if scheduler is not None and not skips_step(scheduler.optimizer):
                 scheduler._steps += 1
 
         handle = self.optimizer.register_step_post_hook(count)

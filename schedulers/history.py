@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 from ..landscape.files import atomic_write
 
@@ -30,6 +32,24 @@ class Decision:
     reason: str
     rates: list[float]
 
+    def to_json(self, **more: str) -> str:
+        """Write the decision as one line of JSON.
+
+        Args:
+            **more: Further entries, which come first.
+
+        Returns:
+            The line, without its end. Numbers that are not finite become null, which every JSON reader knows.
+
+        Example:
+            >>> Decision(50, {"loss": float("nan")}, [0.8], "non-finite", [8e-4]).to_json()
+            '{"step": 50, "measurement": {"loss": null}, "factors": [0.8], "reason": "non-finite", "rates": [0.0008]}'
+        """
+        return json.dumps(_strict({**more, **asdict(self)}), allow_nan=False)
+
+
+Listener = Callable[[Decision, Decision | None], object]
+
 
 class History:
     """The latest decisions, oldest first.
@@ -40,6 +60,7 @@ class History:
 
     def __init__(self, size: int) -> None:
         self._decisions: deque[Decision] = deque(maxlen=size)
+        self._listeners: list[Listener] = []
 
     def __repr__(self) -> str:
         latest = f", the latest: {self._decisions[-1]}" if self._decisions else ""
@@ -51,16 +72,42 @@ class History:
     def __iter__(self) -> Iterator[Decision]:
         return iter(self._decisions)
 
-    def __getitem__(self, index: int) -> Decision:
-        return self._decisions[index]
+    @overload
+    def __getitem__(self, index: int) -> Decision: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Decision]: ...
+    def __getitem__(self, index: int | slice) -> Decision | list[Decision]:
+        return list(self._decisions)[index] if isinstance(index, slice) else self._decisions[index]
 
     def append(self, decision: Decision) -> None:
-        """Add a decision, dropping the oldest beyond the size.
+        """Add a decision, dropping the oldest beyond the size, and tell whoever subscribed.
 
         Args:
             decision: The newest.
         """
+        before = self._decisions[-1] if self._decisions else None
         self._decisions.append(decision)
+        for listener in tuple(self._listeners):
+            listener(decision, before)
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have a function called with every new decision and the one before it.
+
+        Decisions that come back from a saved state are not new. A copy or pickle of the history has no listeners.
+
+        Args:
+            listener: Gets the decision that was just added, and the one before, or None.
+
+        Returns:
+            A function that ends it.
+        """
+        self._listeners.append(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
 
     def to_jsonl(self, path: str | os.PathLike[str]) -> None:
         """Write one JSON object per line, atomically.
@@ -70,7 +117,42 @@ class History:
         """
         with atomic_write(path) as file:
             for decision in self._decisions:
-                file.write(json.dumps(_strict(asdict(decision)), allow_nan=False).encode() + b"\n")
+                file.write(decision.to_json().encode() + b"\n")
+
+    @staticmethod
+    def from_jsonl(path: str | os.PathLike[str]) -> History:
+        """Read what :meth:`to_jsonl` wrote.
+
+        Args:
+            path: The file. A null becomes NaN again.
+
+        Returns:
+            The decisions, all that the file has.
+
+        Raises:
+            OSError: If there is no such file, or it cannot be opened.
+            ValueError: If a line is no decision; the message says which.
+
+        Example:
+            >>> import tempfile
+            >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
+            >>> _ = path.write_text('{"step": 9, "measurement": {}, "factors": [1], "reason": "flat", "rates": [0.1]}')
+            >>> History.from_jsonl(path)[0].rates
+            [0.1]
+        """
+        found = []
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    found.append(_decision(json.loads(line)))
+                except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+                    raise ValueError(
+                        f"{os.fspath(path)}, line {number}, is no decision written by lrscape ({type(error).__name__}: "
+                        f"{error}); use another copy of the file, or drop that line"
+                    ) from error
+        history = History(max(1, len(found)))
+        history._decisions.extend(found)
+        return history
 
     def state(self, most: int) -> list[dict[str, Any]]:
         """Give the latest decisions as plain values.
@@ -92,11 +174,33 @@ class History:
         self._decisions.clear()
         self._decisions.extend(Decision(**entry) for entry in state)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_listeners": []}
+
+
+def _decision(entry: Any) -> Decision:
+    if not isinstance(entry, dict):
+        raise TypeError(f"it is a {type(entry).__name__}, not an object")
+    step, reason = entry["step"], entry["reason"]
+    if type(step) is not int or not isinstance(reason, str):
+        raise TypeError(f"step {step!r} must be a whole number and reason {reason!r} a text")
+    numbers = {str(name): _number(value) for name, value in dict(entry["measurement"]).items()}
+    factors, rates = ([_number(value) for value in list(entry[key])] for key in ("factors", "rates"))
+    return Decision(step, numbers, factors, reason, rates)
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
+
 
 def _strict(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _strict(entry) for key, entry in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_strict(entry) for entry in value]
     if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):
         return None

@@ -14,11 +14,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..landscape.closure import check_scalar
 from ..landscape.ranks import Ranks
 from .base import LandscapeLR
-from .checks import Bound
+from .checks import Bound, OnError
 from .gradient_measurement import GradientLossMeasurement, GradientMeasurement, gradients_of, squared_gradient
 from .history import Decision
 from .immediate import write_now
 from .induced_metric import Embedding, agreed_loss, check_metric, metric_factor
+from .skipped_steps import skips_step
 
 
 class InducedMetricLR(LandscapeLR):
@@ -63,6 +64,7 @@ class InducedMetricLR(LandscapeLR):
         max_ratio: Upper bound, likewise.
         inner: Any torch scheduler of the same optimizer.
         history_size: How many decisions to keep.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
         last_epoch: As in torch.
 
     Raises:
@@ -95,6 +97,7 @@ class InducedMetricLR(LandscapeLR):
         max_ratio: Bound = 1e15,
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         check_metric(xi, beta, embedding)
@@ -115,6 +118,7 @@ class InducedMetricLR(LandscapeLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
         self._reader = self._read_gradients()
@@ -204,22 +208,28 @@ class InducedMetricLR(LandscapeLR):
         number = self._steps + 1
         if number <= self.warmup or number % self.interval or not gradients_of(self.optimizer) or not self._in_turn():
             return None
+        if skips_step(self.optimizer):
+            return None
         scale = 1.0
         if getattr(self.optimizer, "grad_scale", None) is not None:  # a fused optimizer unscales within its step
-            if float(self.optimizer.found_inf):  # type: ignore[attr-defined]  # set by GradScaler together
-                return None
-            scale = float(self.optimizer.grad_scale)  # type: ignore[attr-defined]
+            scale = float(self.optimizer.grad_scale)  # type: ignore[attr-defined]  # set by GradScaler
         measurement = GradientMeasurement(squared_gradient(self.optimizer) / scale / scale)
         if self.embedding != "identity":
-            if self._loss is None or self._loss[0] != self._steps:
-                raise ValueError(
-                    f"embedding={self.embedding!r} needs the loss of each step: call scheduler.use_loss(loss) before "
-                    "optimizer.step()"
-                )
-            measurement = GradientLossMeasurement(measurement.squared_gradient, agreed_loss(self._loss[1]))
+            ranks = Ranks()
+            loss = ranks.jointly(self._announced)
+            measurement = GradientLossMeasurement(measurement.squared_gradient, agreed_loss(loss, ranks))
         decision = self.observe(measurement)
         write_now(self)
         return decision
+
+    def _announced(self) -> Tensor | float:
+        """Give the loss that belongs to the step about to be taken."""
+        if self._loss is None or self._loss[0] != self._steps:
+            raise ValueError(
+                f"embedding={self.embedding!r} needs the loss of each step: call scheduler.use_loss(loss) before "
+                "optimizer.step()"
+            )
+        return self._loss[1]
 
     def _in_turn(self) -> bool:
         """Tell whether the rates are ours to set: we, and not another member of a SequentialLR, set them last."""

@@ -14,6 +14,7 @@ from ..landscape.closure import Closure
 from ..landscape.hvp import HessianOptions
 from ..landscape.kappa import KappaMethod
 from ..landscape.random_vectors import Randomness
+from ..landscape.ranks import Ranks
 from .curvature_measurement import FirstLoss, largest_rate, shares, warm_start
 from .rank_mean import rank_mean
 
@@ -81,7 +82,7 @@ def measure_group_sharpness(
         **options: Of :func:`~lrscape.landscape.hessian`.
 
     Returns:
-        The measurement (under torch.distributed the mean over ranks), and this rank's eigenvectors.
+        The measurement (under torch.distributed the mean over ranks), and rank 0's eigenvectors, on all ranks.
     """
     watched = FirstLoss(closure)
     rates = [float(group["lr"]) for group in optimizer.param_groups]
@@ -108,6 +109,8 @@ def measure_group_sharpness(
         return [whole, residual, stability_factor(optimizer), largest, watched.value, float(hvps), *values]
 
     sharpness, residual, edge, rate, loss, hvps, *groups = rank_mean(here)
+    ranks = Ranks()
+    vectors = [None if vector is None else ranks.of_first(vector) for vector in vectors]
     return PerLayerMeasurement(sharpness, residual, edge, rate, loss, hvps, tuple(groups)), vectors
 
 

@@ -13,9 +13,11 @@ from ..landscape.closure import Closure
 from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm, check_batch_norm
 from ..landscape.parameters import ParameterChoice, movable
+from ..landscape.random_directions import check_moves
 from ..landscape.sweep import sweep
 from .base import LandscapeLR
-from .checks import Bound
+from .checks import Bound, OnError
+from .ownership import warn_of_strangers
 
 EMA = 0.2  # weight of the newest loss in the average of the divergence brake
 
@@ -41,6 +43,7 @@ class PlaneLR(LandscapeLR):
         max_ratio: Likewise.
         inner: Likewise.
         history_size: Likewise.
+        on_error: Likewise.
         last_epoch: As in torch.
 
     Raises:
@@ -68,6 +71,7 @@ class PlaneLR(LandscapeLR):
         max_ratio: Bound,
         inner: LRScheduler | None,
         history_size: int,
+        on_error: OnError,
         last_epoch: int,
     ) -> None:
         if preset not in {"corrected", "published"}:
@@ -75,12 +79,14 @@ class PlaneLR(LandscapeLR):
         if not brake > 1:
             raise ValueError(f"brake must be above 1, got {brake}")
         check_batch_norm(batch_norm)
-        movable(model, parameters)
+        slots = movable(model, parameters)
+        warn_of_strangers(optimizer, model)
         published = preset == "published"
         self.model = model
         self.preset = preset
         self.span = span
         self.bias: Literal["zero", "match"] = ("match" if published else "zero") if bias is None else bias
+        check_moves(slots, self.bias)  # now rather than at the first probe
         self.seed = seed
         self.brake = brake
         self.engine = engine
@@ -96,6 +102,7 @@ class PlaneLR(LandscapeLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
 
@@ -124,6 +131,8 @@ class PlaneLR(LandscapeLR):
 
         e ← .2·ℓ0 + .8·e, from the first loss on (Peng, "TopoAdamW", section 3.3, 2026 draft). The published code takes
         the new loss in before it compares with 2·e, which makes its real threshold 2.667 times the previous average.
+        Of a negative average the threshold is as far above as of a positive one: e + |e| (the published code has 2·e,
+        which every loss near e exceeds).
 
         Args:
             loss: The newest.
@@ -134,5 +143,10 @@ class PlaneLR(LandscapeLR):
         before = self._average
         self._average = loss if before is None else EMA * loss + (1 - EMA) * before
         if self.preset == "published":
-            return loss > 2 * self._average
-        return before is not None and loss > self.brake * before
+            return _far_above(loss, self._average, 2.0)
+        return before is not None and _far_above(loss, before, self.brake)
+
+
+def _far_above(loss: float, average: float, times: float) -> bool:
+    """Tell loss > times·average, from its size where the average is negative: twice −1 is not above −1."""
+    return loss > average + (times - 1) * abs(average)

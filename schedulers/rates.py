@@ -138,7 +138,7 @@ class FactoredRates:
         Args:
             state: What :meth:`state` gave.
         """
-        self.plain = [_copy(rate) for rate in state["plain"]]
-        self.written = [_copy(rate) for rate in state["written"]]
+        plain, written = ([_copy(rate) for rate in state[name]] for name in ("plain", "written"))
         self.applied = list(state["applied"])
+        self.plain, self.written = plain, written
         self._seen = [None] * len(self.plain)

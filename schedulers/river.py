@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from .base import LandscapeLR
-from .checks import Bound
+from .checks import Bound, OnError
 from .example_losses import RiverMeasurement, measure_examples
 from .history import Decision
 
@@ -69,6 +69,7 @@ class RiverLR(LandscapeLR):
         max_ratio: Largest m, likewise.
         inner: Any torch scheduler of the same optimizer.
         history_size: How many decisions to keep.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
         last_epoch: As in torch.
 
     Raises:
@@ -98,6 +99,7 @@ class RiverLR(LandscapeLR):
         max_ratio: Bound = 2.0,
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         if preset not in get_args(Preset):
@@ -127,6 +129,7 @@ class RiverLR(LandscapeLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
 

@@ -10,6 +10,7 @@ import torch
 from ..landscape.closure import Closure, ClosureTask
 from ..landscape.harmless import harmless
 from ..landscape.modes import BatchNorm
+from ..landscape.shards import resharded
 from .averages import RunningAverage
 from .rank_mean import rank_mean
 
@@ -53,11 +54,14 @@ def measure_segment(average: RunningAverage, closure: Closure, batch_norm: Batch
 
 def _ends(average: RunningAverage, closure: Closure, batch_norm: BatchNorm) -> list[float]:
     task = ClosureTask(closure)
-    backup = [parameter.detach().clone() for parameter in average.parameters]
-    with harmless(average.model, moved=average.parameters, backup=backup, batch_norm=batch_norm) as (interrupt, rewind):
-        here, _ = task.values(average.model, None)
-        interrupt.check()
-        rewind()
-        average.write_parameters()
-        there, _ = task.values(average.model, None)
-        return torch.cat([here, there]).tolist()
+    model = average.model
+    with resharded(model):
+        moved = average.parameters
+        backup = [parameter.detach().clone() for parameter in moved]
+        with harmless(model, moved=moved, backup=backup, batch_norm=batch_norm) as (interrupt, rewind):
+            here, _ = task.values(model, None)
+            interrupt.check()
+            rewind()
+            average.write_parameters()
+            there, _ = task.values(model, None)
+            return torch.cat([here, there]).tolist()

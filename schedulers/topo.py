@@ -15,9 +15,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..landscape import features, sparse_stencil
 from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm
-from ..landscape.parameters import ParameterChoice
+from ..landscape.parameters import ParameterChoice, movable
 from .base import BRAKE
-from .checks import Bound
+from .checks import Bound, OnError
 from .plane import PlaneLR
 
 
@@ -139,6 +139,7 @@ class TopoLR(PlaneLR):
         batch_norm: Likewise.
         inner: Any torch scheduler that sets the plain rates.
         history_size: How many decisions to keep.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
         last_epoch: As in torch.
 
     Raises:
@@ -178,6 +179,7 @@ class TopoLR(PlaneLR):
         batch_norm: BatchNorm = "eval",
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         if not 0 <= smoothing < 1:
@@ -209,6 +211,7 @@ class TopoLR(PlaneLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
 
@@ -225,10 +228,16 @@ class TopoLR(PlaneLR):
         surface = self.measure_plane(closure, stencil)
         if not self._told and math.isfinite(surface.center) and (surface.losses == surface.center).all():
             self._told = True
+            slots = movable(self.model, self._parameters)
+            moving = any(bool(s.parameter.any()) for s in slots if s.parameter.dim() > 1 or self.bias != "zero")
+            reason = (
+                "the closure does not depend on the parameters of the model given to TopoLR. Compute the loss inside "
+                "it, e.g. lambda: criterion(model(x), y)"
+                if moving
+                else "all parameters that move are 0, and their filters with them have no length to move by"
+            )
             warnings.warn(
-                f"the loss is {surface.center:g} at all {len(surface)} points: the closure does not depend "
-                "on the parameters of the model given to TopoLR. Compute the loss inside it, e.g. lambda: "
-                "criterion(model(x), y); this is said once",
+                f"the loss is {surface.center:g} at all {len(surface)} points: {reason}; this is said once",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -238,7 +247,7 @@ class TopoLR(PlaneLR):
             sharpness=found.sharpness,
             variance=found.variance,
             curvature=float(found.fit.eigenvalues[-1]),
-            gradient=float((found.fit.gradient**2).sum() ** 0.5),
+            gradient=math.hypot(*found.fit.gradient),
             roughness=found.fit.roughness,
         )
 

@@ -15,7 +15,7 @@ from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm
 from ..landscape.parameters import ParameterChoice, movable
 from .base import BRAKE
-from .checks import Bound
+from .checks import Bound, OnError
 from .plane import PlaneLR
 from .topo import published_rule
 from .topocnn_measurement import TopoCNNMeasurement, read_probe
@@ -94,6 +94,7 @@ class TopoCNNLR(PlaneLR):
         batch_norm: Likewise.
         inner: Any torch scheduler that sets the plain rates.
         history_size: How many decisions to keep.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
         last_epoch: As in torch.
 
     Raises:
@@ -134,6 +135,7 @@ class TopoCNNLR(PlaneLR):
         batch_norm: BatchNorm = "eval",
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         published = preset == "published"
@@ -167,6 +169,7 @@ class TopoCNNLR(PlaneLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
 

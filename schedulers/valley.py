@@ -13,7 +13,7 @@ from ..landscape.parameters import ParameterChoice
 from .averaged import AveragedLR
 from .averages import RunningAverage
 from .base import BRAKE
-from .checks import Bound
+from .checks import Bound, OnError
 from .history import Decision
 from .immediate import holds_rates, write_now
 from .segment import ValleyMeasurement
@@ -81,6 +81,7 @@ class ValleyLR(AveragedLR):
         max_ratio: Upper bound, likewise.
         inner: Any torch scheduler of the same optimizer; only its shape matters, see ``start``.
         history_size: How many decisions to keep.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
         last_epoch: As in torch.
 
     Raises:
@@ -117,6 +118,7 @@ class ValleyLR(AveragedLR):
         max_ratio: Bound = 1e15,
         inner: LRScheduler | None = None,
         history_size: int = 10_000,
+        on_error: OnError = "raise",
         last_epoch: int = -1,
     ) -> None:
         check_ends(start, alpha, brake, total_steps, decay)
@@ -125,7 +127,7 @@ class ValleyLR(AveragedLR):
         self.alpha = alpha
         self.brake = brake
         self.rewind = rewind
-        self.total_steps = total_steps
+        self._total_steps = total_steps  # private, since Accelerate takes a total_steps for the most calls of step()
         self.decay = decay
         self._weight = window_weight(growth)
         self._smoothing = smoothing_weight(growth)
@@ -150,6 +152,7 @@ class ValleyLR(AveragedLR):
             max_ratio=max_ratio,
             inner=inner,
             history_size=history_size,
+            on_error=on_error,
             last_epoch=last_epoch,
         )
         if rewind:
@@ -274,9 +277,9 @@ class ValleyLR(AveragedLR):
 
     def _left(self) -> int | None:
         """Count the steps that are left in the final decay; None before it."""
-        if self.total_steps is None or self.total_steps - self._steps >= self.decay * self.total_steps:
+        if self._total_steps is None or self._total_steps - self._steps >= self.decay * self._total_steps:
             return None
-        return max(0, self.total_steps - self._steps)
+        return max(0, self._total_steps - self._steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state, the tensors of the average and of the start weights among it.

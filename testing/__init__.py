@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
-from . import behaviour, composition, lifecycle
+from . import behaviour, composition, endurance, extremes, lifecycle
 from .runs import CASES, Case, Factory, Run
 
-__all__ = ["CASES", "SCHEDULER_CHECKS", "Case", "Factory", "Run", "check_scheduler"]
+__all__ = ["CASES", "FEW_CASES", "HARD_CHECKS", "SCHEDULER_CHECKS", "Case", "Factory", "Run", "check_scheduler"]
 
-SCHEDULER_CHECKS: dict[str, Callable[[Factory, Case], None]] = {
-    name.removeprefix("check_"): check
-    for module in (behaviour, composition, lifecycle)
-    for name, check in vars(module).items()
-    if name.startswith("check_")
-}
+Check = Callable[[Factory, Case], None]
+
+
+def _checks(*modules: ModuleType) -> dict[str, Check]:
+    return {
+        name.removeprefix("check_"): check
+        for module in modules
+        for name, check in vars(module).items()
+        if name.startswith("check_")
+    }
+
+
+SCHEDULER_CHECKS = _checks(behaviour, composition, lifecycle)
+HARD_CHECKS = _checks(extremes, endurance)  # longer, and what they look at depends little on the optimizer
+FEW_CASES = (CASES[0], CASES[-1])
 
 
 def check_scheduler(factory: Factory) -> None:
     """Put a scheduler class through the whole contract, with SGD and AdamW, one and two groups, float and tensor rates.
+
+    Losses that are not finite, negative, constant or huge, weights that explode and probes that fail are part of it.
 
     Args:
         factory: ``factory(optimizer, model, **options)`` constructs the scheduler; usually the class itself.
@@ -30,9 +42,10 @@ def check_scheduler(factory: Factory) -> None:
         >>> from lrscape.schedulers import TopoLR
         >>> check_scheduler(TopoLR)
     """
-    for name, check in SCHEDULER_CHECKS.items():
-        for case in CASES:
-            try:
-                check(factory, case)
-            except AssertionError as error:
-                raise AssertionError(f"{name} with {case}: {error}") from error
+    for checks, cases in ((SCHEDULER_CHECKS, CASES), (HARD_CHECKS, FEW_CASES)):
+        for name, check in checks.items():
+            for case in cases:
+                try:
+                    check(factory, case)
+                except AssertionError as error:
+                    raise AssertionError(f"{name} with {case}: {error}") from error

@@ -15,8 +15,8 @@ ROOMS = {
     "schedulers": ({"landscape", "tda"}, {"torch", "numpy"}),
     "optim": ({"schedulers", "landscape"}, {"torch"}),
     "penalties": (set(), {"torch"}),
-    "viz": ({"landscape", "tda", "schedulers"}, {"matplotlib", "mpl_toolkits", "numpy"}),
-    "integrations": ({"landscape", "tda", "schedulers", "optim", "viz"}, {"torch", *FRAMEWORKS}),
+    "viz": ({"landscape", "tda", "schedulers"}, {"matplotlib", "mpl_toolkits", "numpy", "plotly"}),
+    "integrations": ({"landscape", "tda", "schedulers", "optim", "viz"}, {"torch", "matplotlib", *FRAMEWORKS}),
     "testing": ({"schedulers"}, {"torch"}),
     "cli": (
         {"landscape", "tda", "schedulers", "optim", "penalties", "viz", "integrations"},

@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from lrscape.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
+# What a page needs that is not installed with the package.
+OPTIONAL = {"integrations.md": ["lightning", "transformers", "accelerate", "tensorboard"], "seeing.md": ["plotly"]}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -43,6 +45,8 @@ def surroundings():
 def test_snippets_run(page, tmp_path, monkeypatch):
     from matplotlib import pyplot as plt
 
+    for package in OPTIONAL.get(page.name, []):
+        pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "snippet", **surroundings()}
     torch.save({"state_dict": names["model"].state_dict()}, "model.pt")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lrscape.schedulers import TopoLR
-from lrscape.testing import check_scheduler
+from lrscape.testing import FEW_CASES, HARD_CHECKS, check_scheduler
 
 
 class ProbesInStep(TopoLR):
@@ -70,3 +70,93 @@ class KeepsItself(TopoLR):
 def test_broken_schedulers_are_caught(broken, check):
     with pytest.raises(AssertionError, match=check):
         check_scheduler(broken)
+
+
+class BrakesOnNegativeLosses(TopoLR):
+    def diverging(self, loss):
+        before, self._average = self._average, loss
+        return before is not None and loss > 2 * before
+
+
+class TakesInfinityForSteep(TopoLR):
+    def finite(self, measurement):
+        return True
+
+    def decide(self, measurement):
+        self.assign(1.0)
+        return "curvature"
+
+
+class RaisesOnOverflow(TopoLR):
+    def decide(self, measurement):
+        self.assign(1 / (1 + measurement.loss**3))  # a power of floats raises where it overflows
+        return "curvature"
+
+
+class LearnsFromNaN(TopoLR):
+    def finite(self, measurement):
+        return True
+
+    def decide(self, measurement):
+        self.assign(measurement.curvature)
+        return "curvature"
+
+
+class KeepsTheGraph(TopoLR):
+    def measure(self, closure):
+        self._rates.kept = closure()
+        return super().measure(closure)
+
+
+class HoldsItsOptimizer(TopoLR):
+    def __init__(self, optimizer, model, **options):
+        super().__init__(optimizer, model, **options)
+        optimizer.itself = optimizer
+
+
+class RaisesAlways(TopoLR):
+    def skip(self, error):
+        raise error
+
+
+class ForgetsOnFailure(TopoLR):
+    def skip(self, error):
+        self.assign(0.5)
+        return super().skip(error)
+
+
+class MovesZeros(TopoLR):
+    def measure(self, closure):
+        found = super().measure(closure)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.add_(1)
+        return found
+
+
+@pytest.mark.parametrize("case", FEW_CASES[:1], ids=str)
+@pytest.mark.parametrize(
+    ("broken", "check", "error"),
+    [
+        (BrakesOnNegativeLosses, "negative_losses", AssertionError),
+        (BrakesOnNegativeLosses, "constant_losses", AssertionError),
+        (TakesInfinityForSteep, "not_finite_at_each_stage", AssertionError),
+        (LearnsFromNaN, "not_finite_around", AssertionError),
+        (RaisesOnOverflow, "huge_losses", OverflowError),
+        (LearnsFromNaN, "exploding_weights", AssertionError),
+        (MovesZeros, "odd_parameters", AssertionError),
+        (KeepsTheGraph, "no_graph_kept", AssertionError),
+        (HoldsItsOptimizer, "optimizer_released", AssertionError),
+        (RaisesAlways, "on_error", torch.OutOfMemoryError),
+        (ForgetsOnFailure, "on_error", AssertionError),
+    ],
+)
+def test_hard_checks_catch_what_they_are_there_for(broken, check, error, case):
+    with pytest.raises(error):
+        HARD_CHECKS[check](broken, case)
+
+
+def test_every_hard_check_has_caught_something():
+    marks = test_hard_checks_catch_what_they_are_there_for.pytestmark
+    caught = {values[1] for mark in marks if mark.args[0][0] == "broken" for values in mark.args[1]}
+    assert caught == set(HARD_CHECKS)

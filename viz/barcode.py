@@ -14,7 +14,7 @@ from .. import tda
 from .classes import Classes, Source, read_classes
 from .keys import legend_below
 from .scale import choose_scale
-from .style import LIGHT, Theme, canvas, open_frame
+from .style import Theme, canvas, current, open_frame
 from .value_axis import room_around, value_ticks
 
 FAINT = 0.35
@@ -69,7 +69,7 @@ def barcode(
     """
     if most < 1:
         raise ValueError(f"most must be at least 1 bar, got {most}")
-    theme = LIGHT
+    theme = current()
     classes = read_classes(
         data,
         caller="viz.barcode",

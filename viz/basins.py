@@ -19,7 +19,7 @@ from .contour import contour
 from .field import Field, read_field
 from .keys import legend_below, missing_key
 from .scale import readable
-from .style import LIGHT, Theme
+from .style import Theme, again, current
 
 
 def basins(
@@ -73,7 +73,7 @@ def basins(
         >>> [text.get_text() for text in ax.texts]
         ['1', '2']
     """
-    theme = LIGHT
+    theme = current()
     field = read_field(surface, dims=2, caller="viz.basins", axes=axes, metric=metric, label=label)
     found = read_basins(
         surface,
@@ -88,18 +88,20 @@ def basins(
     )
     bottoms = _coordinates(field, found.tree.minima[found.shown])
     hidden = field.center in {tuple(place) for place in found.tree.minima[found.shown].tolist()}
+    new = ax is None
     ax = contour(
         surface, ax, axes=axes, metric=metric, log=log, mark_minimum=False, mark_center=mark_center and not hidden,
         label=label, title=title, **kwargs,
     )  # fmt: skip
-    handles: list[Artist] = [line for line in ax.lines if str(line.get_label()).startswith("centre: ")]
+    handles: list[Artist] = [line for line in ax.lines if str(line.get_label()).startswith(("centre: ", "path "))]
     if field.missing:
         handles.append(missing_key(field.missing, theme))
     _draw_edges(ax, field, found, bottoms, theme)
     handles = [*_draw_marks(ax, field, found, bottoms, theme, mark_center and hidden), *handles]
     if found.left_out:
         handles.append(Line2D([], [], linestyle="none", label=found.left_out))
-    legend_below(ax, handles, theme, columns=2)
+    with again(theme, new=new):
+        legend_below(ax, handles, theme, columns=2)
     return ax
 
 
@@ -108,25 +110,25 @@ def _coordinates(field: Field, indices: NDArray[np.intp]) -> NDArray[np.float64]
 
 
 def _draw_edges(ax: Axes, field: Field, found: Basins, bottoms: NDArray[np.float64], theme: Theme) -> None:
-    casing = [patheffects.Stroke(linewidth=theme.line + 1.2, foreground=theme.ink), patheffects.Normal()]
+    casing = [patheffects.Stroke(linewidth=theme.line + 1.2, foreground=theme.outline), patheffects.Normal()]
     for number, parent in enumerate(found.parents):
         if parent >= 0:
             over = _coordinates(field, found.tree.saddles[found.shown[number]][None])[0]
             solid, dotted = np.stack([bottoms[number], over]), np.stack([over, bottoms[parent]])
-            ax.plot(*solid.T, color=theme.paper, linewidth=theme.line, path_effects=casing, zorder=3)
-            ax.plot(*dotted.T, color=theme.paper, linewidth=theme.line, linestyle=":", path_effects=casing, zorder=3)
+            ax.plot(*solid.T, color=theme.mark, linewidth=theme.line, path_effects=casing, zorder=3)
+            ax.plot(*dotted.T, color=theme.mark, linewidth=theme.line, linestyle=":", path_effects=casing, zorder=3)
 
 
 def _draw_marks(
     ax: Axes, field: Field, found: Basins, bottoms: NDArray[np.float64], theme: Theme, at_center: bool
 ) -> list[Artist]:
     bottom: dict[str, Any] = {"marker": "o", "linestyle": "none", "markersize": 8.5, "color": theme.accent}
-    bottom |= {"markeredgecolor": theme.paper, "markeredgewidth": theme.hair}
+    bottom |= {"markeredgecolor": theme.mark, "markeredgewidth": theme.hair}
     ax.plot(*bottoms.T, **bottom, zorder=6, clip_on=False)
     for number, place in enumerate(bottoms.tolist(), start=1):
         ax.annotate(
             str(number), place, ha="center", va="center_baseline", fontsize=theme.small - 1, fontweight="bold",
-            color=theme.paper, zorder=7, annotation_clip=False,
+            color=theme.mark, zorder=7, annotation_clip=False,
         )  # fmt: skip
     count = len(bottoms)
     lowest = f"{found.name} {readable(float(found.tree.heights[found.shown[0]]))}"
@@ -137,8 +139,8 @@ def _draw_marks(
     handles: list[Artist] = [Line2D([], [], label=text, **bottom)]
     joins = found.parents >= 0
     if joins.any():
-        over: dict[str, Any] = {"marker": "X", "linestyle": "none", "markersize": 6, "color": theme.paper}
-        over |= {"markeredgecolor": theme.ink, "markeredgewidth": theme.hair}
+        over: dict[str, Any] = {"marker": "X", "linestyle": "none", "markersize": 6, "color": theme.mark}
+        over |= {"markeredgecolor": theme.outline, "markeredgewidth": theme.hair}
         passes = _coordinates(field, found.tree.saddles[found.shown[joins]])
         ax.plot(*passes.T, **over, zorder=5, clip_on=False)
         handles.append(Line2D([], [], label="pass to a deeper basin", **over))

@@ -8,37 +8,45 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ..landscape import LossSurface
 from .contour import contour
-from .field import plain, read_field
+from .field import read_field, verbatim
 from .line import line
-from .scale import choose_scale
-from .style import LIGHT, dress
+from .multiples import Kind, shared_scale
+from .style import current, dress
+from .surface3d import surface3d
 
 ACROSS = 3  # panels side by side, at most
 
 
 def compare(
-    surfaces: Sequence[LossSurface],
+    surfaces: Sequence[LossSurface | ArrayLike],
     *,
     labels: Sequence[str] | None = None,
+    kind: Kind = "contour",
+    axes: Sequence[ArrayLike] | None = None,
     metric: str | None = None,
     log: bool = False,
     label: str | None = None,
 ) -> Figure:
     """Draw 1-D surfaces over each other, or 2-D ones side by side with the same colours.
 
+    For many, :func:`lrscape.viz.multiples` has smaller panels.
+
     Args:
-        surfaces: Of one dimension, 1 or 2.
+        surfaces: Of one dimension, 1 or 2; or arrays with their ``axes``.
         labels: Their names, as many as there are surfaces.
+        kind: What 2-D panels show: "contour" from above, or "surface" in perspective.
+        axes: For arrays, the coordinates along each dimension, the same for all.
         metric: Name of a metric of the surfaces to draw instead of the loss.
         log: Logarithmic values.
         label: Name of the values, if it is not "loss" or the name of the metric.
 
     Returns:
-        The figure. A colour means the same value in all panels, from the lowest of all surfaces to the highest; the
-        paths of trajectories are drawn with them.
+        The figure. A colour means the same value in all panels, from the lowest of all surfaces to the highest, and so
+        does a height; the paths of trajectories are drawn with them.
 
     Raises:
         TypeError: If something else than surfaces is given.
@@ -56,9 +64,14 @@ def compare(
     if not surfaces:
         raise ValueError("surfaces must hold at least one, got none")
     for surface in surfaces:
-        if not isinstance(surface, LossSurface):
-            raise TypeError(f"surfaces must be lrscape.landscape.LossSurface, got {type(surface).__name__}")
-    dims = sorted({surface.dims for surface in surfaces})
+        if not isinstance(surface, LossSurface) and axes is None:
+            raise TypeError(
+                f"surfaces must be lrscape.landscape.LossSurface, got {type(surface).__name__}; arrays need axes=, the "
+                "coordinates along each dimension"
+            )
+    if kind not in {"contour", "surface"}:
+        raise ValueError(f'kind must be "contour" or "surface", got {kind!r}')
+    dims = sorted({surface.dims if isinstance(surface, LossSurface) else np.ndim(surface) for surface in surfaces})
     if len(dims) > 1 or dims[0] > 2:
         found = " and ".join(f"{d}-D" for d in dims)
         raise ValueError(f"surfaces must be all 1-D or all 2-D to be drawn together, got {found}; draw each alone")
@@ -66,33 +79,44 @@ def compare(
     if isinstance(labels, str) or len(names) != len(surfaces):
         raise ValueError(f"labels must name each of the {len(surfaces)} surfaces, got {labels!r}")
     if dims == [1]:
-        figure = line(surfaces, labels=[plain(name) for name in names], metric=metric, log=log, label=label).figure
+        written = [verbatim(name) for name in names]
+        figure = line(surfaces, labels=written, axes=axes, metric=metric, log=log, label=label).figure
         assert isinstance(figure, Figure)
         return figure
-    return _panels(surfaces, names, metric, log, label)
+    return _panels(surfaces, names, kind, axes, metric, log, label)
 
 
-def _panels(surfaces: list[LossSurface], names: list[str], metric: str | None, log: bool, label: str | None) -> Figure:
-    fields = [read_field(s, dims=2, caller="viz.compare", metric=metric, label=label) for s in surfaces]
-    everything = np.concatenate([field.values.ravel() for field in fields])
-    for field, name in zip(fields, names, strict=True):
-        choose_scale(field.values, log=log, name=f"{field.name} of {name}")
-    scale = choose_scale(everything, log=log, name=fields[0].name)
+def _panels(
+    surfaces: Sequence[LossSurface | ArrayLike],
+    names: Sequence[str],
+    kind: Kind,
+    axes: Sequence[ArrayLike] | None,
+    metric: str | None,
+    log: bool,
+    label: str | None,
+) -> Figure:
+    fields = [read_field(s, dims=2, caller="viz.compare", axes=axes, metric=metric, label=label) for s in surfaces]
+    scale = shared_scale(fields, names, log=log)
     across = min(ACROSS, len(surfaces))
     down = math.ceil(len(surfaces) / across)
     from matplotlib import pyplot as plt  # here, since it selects a backend
 
-    theme = LIGHT
+    theme = current()
     with mpl.rc_context(theme.sizes() | theme.colors()):
-        figure = plt.figure(figsize=(2.9 * across + 0.6, 3.3 * down), layout="constrained")
+        wide, tall = (2.9, 3.3) if kind == "contour" else (3.5, 3.0)
+        figure = plt.figure(figsize=(wide * across + 0.6, tall * down), layout="constrained")
         try:
             for i, (surface, name) in enumerate(zip(surfaces, names, strict=True)):
-                ax = figure.add_subplot(down, across, i + 1)
+                ax = figure.add_subplot(down, across, i + 1, projection="3d" if kind == "surface" else None)
                 dress(ax, theme)
-                path = surface.provenance.get("path")
-                limits = (scale.low, scale.high)
-                contour(surface, ax, metric=metric, log=log, label=label, limits=limits, path=path, title=plain(name))
-                if i % across < across - 1:  # the colour bar is the same for all, and stands at the right edge
+                draw = contour if kind == "contour" else surface3d
+                draw(
+                    surface, ax, axes=axes, metric=metric, log=log, label=label, limits=(scale.low, scale.high),
+                    path=surface.provenance.get("path") if isinstance(surface, LossSurface) else None,
+                    title=verbatim(name),
+                )  # fmt: skip
+                if kind == "contour" and i % across < across - 1:
+                    # The colour bar is the same for all, and stands at the right edge.
                     for inset in list(ax.child_axes):
                         inset.remove()
         except BaseException:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from .field import verbatim
 from .keys import legend_below
 from .line import DASHES
 from .scale import log_axis
-from .style import LIGHT, canvas, open_frame
+from .style import canvas, current, open_frame
 
 
 def curves(
@@ -21,6 +23,7 @@ def curves(
     *,
     xlabel: str = "optimizer step",
     ylabel: str = "loss",
+    guides: Mapping[str, float] | None = None,
     log: bool = False,
     title: str | None = None,
     **kwargs: Any,
@@ -32,6 +35,7 @@ def curves(
         ax: Where; a new figure by default.
         xlabel: Label of the steps.
         ylabel: Label of the values.
+        guides: By name, values to draw as horizontal lines, for comparison.
         log: Logarithmic values.
         title: Of the Axes.
         **kwargs: Passed to ``Axes.plot``.
@@ -54,7 +58,7 @@ def curves(
             raise ValueError(f"series {name!r} must have as many values as steps, got {y.shape} and {x.shape}")
         if log and (y <= 0).any():
             raise ValueError(f"series {name!r} has values that are not positive; draw it with log=False")
-    theme = LIGHT
+    theme = current()
     with canvas(ax, theme, size=(3.8, 2.9)) as ax:
         open_frame(ax)
         for number, (name, (x, y)) in enumerate(arrays.items()):
@@ -62,7 +66,7 @@ def curves(
                 "color": theme.series[number % len(theme.series)],
                 "linestyle": DASHES[number % len(DASHES)],
                 "linewidth": theme.line,
-                "label": f"{name} (last: {y[-1]:.3g})",
+                "label": f"{verbatim(name)} (last: {y[-1]:.3g})",
                 **kwargs,
             }
             ax.plot(x, y, **look)
@@ -71,5 +75,10 @@ def curves(
         ax.set(xlabel=xlabel, ylabel=ylabel)
         if title is not None:
             ax.set_title(title)
-        legend_below(ax, list(ax.lines)[-len(arrays) :], theme)
+        handles: list[Artist] = []
+        handles += list(ax.lines)[-len(arrays) :]
+        for name, height in (guides or {}).items():
+            guide: dict[str, Any] = {"color": theme.muted, "linewidth": theme.line, "linestyle": (0, (4, 2))}
+            handles.append(ax.axhline(height, **guide, zorder=1, label=f"{verbatim(name)} ({height:.3g})"))
+        legend_below(ax, handles, theme)
         return ax

@@ -15,7 +15,7 @@ from .. import tda
 from .classes import Classes, Source, read_classes
 from .keys import legend_below
 from .scale import Scale, choose_scale, readable
-from .style import LIGHT, Theme, canvas
+from .style import Theme, canvas, current
 from .value_axis import room_around, value_ticks
 
 MARKERS = ("o", "^", "s", "D")
@@ -67,7 +67,7 @@ def persistence_diagram(
         >>> ax.get_xlabel()
         'birth (value)'
     """
-    theme = LIGHT
+    theme = current()
     classes = read_classes(
         data,
         caller="viz.persistence_diagram",

@@ -77,7 +77,30 @@ def plain(name: str) -> str:
     Returns:
         The name with spaces for underscores and without mathematical typesetting.
     """
-    return name.replace("_", " ").replace("$", r"\$")
+    return _printable(name).replace("_", " ").replace("$", r"\$")
+
+
+def verbatim(name: str) -> str:
+    r"""Make a name that is to be shown as it is written, e.g. a file's, safe on a figure.
+
+    Args:
+        name: Any text.
+
+    Returns:
+        The name without mathematical typesetting. One that starts with an underscore, by which matplotlib knows what
+        belongs into no legend, starts with a space.
+
+    Example:
+        >>> verbatim("run_1$"), verbatim("_draft")
+        ('run_1\\$', ' _draft')
+    """
+    shown = _printable(name).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def _printable(name: str) -> str:
+    """Replace what no font has: line breaks, control characters, bytes of a file's name that are no text."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
 
 
 def direction_label(provenance: Mapping[str, Any], index: int, dims: int) -> str:
@@ -95,7 +118,12 @@ def direction_label(provenance: Mapping[str, Any], index: int, dims: int) -> str
     norm, lengths = provenance.get("norm"), provenance.get("direction_norms")
     if norm in {"filter", "layer"}:
         return f"{label} ({norm}-normalised)"
+    shares = provenance.get("explained_variance")
+    if shares is not None and index < len(shares):
+        return f"{label} ({100 * shares[index]:.3g} % of variance)"
     if lengths is not None and index < len(lengths):
+        if abs(lengths[index] - 1) < 1e-3:  # as between checkpoints: coordinates are distances in parameter space
+            return f"{label} (distance)"
         return f"{label} (1 unit has norm {lengths[index]:.3g})"
     return label
 

@@ -13,7 +13,7 @@ from .. import tda
 from .classes import Source, read_classes, read_values
 from .keys import color_bar, legend_below
 from .scale import Scale, readable
-from .style import LIGHT, canvas
+from .style import canvas, current
 
 Kind = Literal["ratio", "published", "adams"]
 STEPS = (2.0, 5.0, 10.0, 100.0, 1000.0)  # ratios to label, besides 1 and the cap
@@ -73,7 +73,7 @@ def persistence_image(
         >>> persistence_image(bowl).get_xlabel()
         'birth / value at the centre'
     """
-    theme = LIGHT
+    theme = current()
     if kind not in {"ratio", "published", "adams"}:
         raise ValueError(f'kind must be "ratio", "published" or "adams", got {kind!r}')
     note = ""

@@ -17,7 +17,7 @@ from ..landscape import PowerIteration, TopEigenvalues
 from .field import plain
 from .keys import legend_below, missing_style
 from .scale import ratio, readable
-from .style import LIGHT, Theme, canvas, open_frame
+from .style import Theme, canvas, current, open_frame
 
 WIDE = 30.0  # ratio of largest to smallest bar beyond which equal ratios should look alike
 LONGEST = 28  # letters of a layer's name; of longer ones the end is shown
@@ -68,7 +68,7 @@ def layer_sharpness(
         raise ValueError(f"most must be at least 1 bar, got {most}")
     if not found:
         raise ValueError("found must hold at least one layer, got none")
-    theme = LIGHT
+    theme = current()
     names, (values, reach) = list(found), np.array([_read(name, one) for name, one in found.items()]).T
     finite = np.isfinite(values)
     if not finite.any():

@@ -16,13 +16,13 @@ from ..landscape import LossSurface
 from .field import Field, read_field
 from .keys import legend_below
 from .scale import choose_scale, log_axis
-from .style import LIGHT, Theme, canvas, few_ticks, open_frame
+from .style import Theme, canvas, current, few_ticks, open_frame
 
 DASHES = ("-", "--", "-.", (0, (1, 1)))
 
 
 def line(
-    surface: LossSurface | ArrayLike | Sequence[LossSurface],
+    surface: LossSurface | ArrayLike | Sequence[LossSurface | ArrayLike],
     ax: Axes | None = None,
     *,
     axes: Sequence[ArrayLike] | None = None,
@@ -40,7 +40,7 @@ def line(
     value leave a gap in the curve and a cross at the upper edge.
 
     Args:
-        surface: A 1-D surface, several of them, or an array of shape (n,) with its ``axes``.
+        surface: A 1-D surface, several of them, or an array of shape (n,) or (curves, n) with its ``axes``.
         ax: Where to draw; a new figure by default.
         axes: For an array, a tuple with the n ascending coordinates.
         labels: Names of the curves, as many as there are surfaces.
@@ -62,8 +62,10 @@ def line(
         >>> len(line(t**2, axes=(t,), label="loss", mark_center=False).lines)
         1
     """
-    theme = LIGHT
+    theme = current()
     several = isinstance(surface, (list, tuple)) and any(isinstance(item, LossSurface) for item in surface)
+    if not several and axes is not None and len(axes) == 1 and not isinstance(surface, LossSurface):
+        several = np.ndim(surface) == 2  # type: ignore[arg-type]  # surfaces are told apart above
     surfaces: Sequence[Any] = list(surface) if several else [surface]  # type: ignore[arg-type]  # narrowed above
     fields = [read_field(s, dims=1, caller="viz.line", axes=axes, metric=metric, label=label) for s in surfaces]
     if labels is not None and (isinstance(labels, str) or len(labels) != len(fields)):

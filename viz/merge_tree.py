@@ -15,7 +15,7 @@ from .chosen_basins import Basins, read_basins
 from .classes import Source
 from .keys import legend_below
 from .scale import choose_scale
-from .style import LIGHT, Theme, canvas, open_frame
+from .style import Theme, canvas, current, open_frame
 from .value_axis import room_around, value_ticks
 
 FEW = 10  # more basins than this get thinner lines and smaller marks
@@ -69,7 +69,7 @@ def merge_tree(
         >>> [text.get_text() for text in ax.texts]
         ['1', '2']
     """
-    theme = LIGHT
+    theme = current()
     basins = read_basins(
         data,
         caller="viz.merge_tree",

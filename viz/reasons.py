@@ -35,6 +35,7 @@ KNOWN: dict[str, tuple[str, int]] = {
     "usual": ("o", 6),
     "layers": ("D", 2),
     "growing": ("^", 1),
+    "skipped": ("x", 6),
     "brake": ("s", 6),
     "saddle": ("P", 4),
     "reference": ("*", 4),

@@ -9,19 +9,19 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..landscape import SpectralDensity, TopEigenvalues
 from .keys import legend_below
 from .scale import log_axis, readable
-from .style import LIGHT, Theme, canvas, open_frame
+from .style import Theme, canvas, current, open_frame
 
 BELOW = 0.1  # the picture ends at this share of the height of a single eigenvalue
 ROOM = 3.0  # between the highest point and the upper edge, as a ratio
 
 
 def spectrum(
-    density: SpectralDensity,
+    density: SpectralDensity | ArrayLike,
     ax: Axes | None = None,
     *,
     eigenvalues: TopEigenvalues | None = None,
@@ -36,7 +36,8 @@ def spectrum(
     band reaches ±2 standard errors.
 
     Args:
-        density: From :func:`lrscape.landscape.spectral_density`.
+        density: From :func:`lrscape.landscape.spectral_density`; or all eigenvalues of a matrix, shape (P,), which are
+            smoothed with a hundredth of their range.
         ax: Where to draw; a new figure by default.
         eigenvalues: From :func:`lrscape.landscape.top_eigenvalues`: marked on the dotted line, with their residuals as
             error bars.
@@ -48,7 +49,7 @@ def spectrum(
         The Axes.
 
     Raises:
-        TypeError: If the density or the eigenvalues are something else.
+        TypeError: If the density is neither, or the eigenvalues are something else.
         ValueError: If the density is not finite, because the loss had diverged.
 
     Example:
@@ -58,13 +59,13 @@ def spectrum(
         >>> spectrum(spectral_density(model, lambda: (model.weight ** 2).sum())).get_ylabel()
         'density of eigenvalues'
     """
-    if not isinstance(density, SpectralDensity):
-        raise TypeError(f"density must come from landscape.spectral_density, got {type(density).__name__}")
+    exact = not isinstance(density, SpectralDensity)
+    density = density if isinstance(density, SpectralDensity) else _exact(density)
     if eigenvalues is not None and not isinstance(eigenvalues, TopEigenvalues):
         raise TypeError(f"eigenvalues must come from landscape.top_eigenvalues, got {type(eigenvalues).__name__}")
     if not np.isfinite(density.density).all():
         raise ValueError("the density is not finite, so there is nothing to draw: the loss had diverged")
-    theme = LIGHT
+    theme = current()
     single = 1 / (density.parameters * density.sigma * np.sqrt(2 * np.pi))
     floor = BELOW * single if log else 0.0
     with canvas(ax, theme, size=(4.4, 3.0)) as ax:
@@ -82,7 +83,7 @@ def spectrum(
         handles.append(ax.axhline(single, **guide, zorder=1, label="one eigenvalue"))
         if eigenvalues is not None and np.isfinite(eigenvalues.eigenvalues).any():
             handles.append(_ends(ax, eigenvalues, single, theme))
-        handles.append(_strokes(ax, density.ritz_values, theme))
+        handles.append(_strokes(ax, density.ritz_values, "eigenvalues" if exact else "Ritz values", theme))
         if log:
             log_axis(ax, np.array([floor, density.density.max()]))
         ax.set_ylim(floor, (ROOM if log else 1.05) * max(float(density.density.max()), single))
@@ -91,6 +92,25 @@ def spectrum(
             ax.set_title(title)
         legend_below(ax, handles, theme, columns=2)
         return ax
+
+
+def _exact(eigenvalues: ArrayLike) -> SpectralDensity:
+    try:
+        values = np.sort(np.asarray(eigenvalues, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise TypeError(
+            "density must come from landscape.spectral_density, or hold all eigenvalues of a matrix, got "
+            f"{type(eigenvalues).__name__}"
+        ) from None
+    if values.ndim != 1 or len(values) == 0:
+        raise ValueError(f"eigenvalues must have shape (P,) with P ≥ 1, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("the eigenvalues are not finite, so there is nothing to draw")
+    sigma = float(values[-1] - values[0]) / 100 or max(abs(float(values[-1])), 1.0) / 100
+    grid = np.linspace(values[0] - 4 * sigma, values[-1] + 4 * sigma, 1024)
+    bells = np.exp(-0.5 * ((grid[:, None] - values) / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+    weights = np.full(len(values), 1 / len(values))
+    return SpectralDensity(grid, bells @ weights, np.full(1024, np.nan), sigma, values, weights, 0, len(values), 0)
 
 
 def _band(ax: Axes, density: SpectralDensity, floor: float, color: Any) -> list[Artist]:
@@ -123,7 +143,7 @@ def _ends(ax: Axes, found: TopEigenvalues, height: float, theme: Theme) -> Artis
     return drawn
 
 
-def _strokes(ax: Axes, values: NDArray[np.float64], theme: Theme) -> Artist:
+def _strokes(ax: Axes, values: NDArray[np.float64], name: str, theme: Theme) -> Artist:
     """Mark places along the lower edge, fainter where there are many."""
     look: dict[str, Any] = {"color": theme.ink, "linestyle": "none", "marker": "|", "markersize": 6.0}
     alpha = float(np.clip(30 / len(values), 0.25, 0.9))
@@ -136,4 +156,4 @@ def _strokes(ax: Axes, values: NDArray[np.float64], theme: Theme) -> Artist:
         zorder=3,
         **look,
     )
-    return Line2D([], [], markeredgewidth=theme.hair, label=f"Ritz values ({len(values)})", **look)
+    return Line2D([], [], markeredgewidth=theme.hair, label=f"{name} ({len(values)})", **look)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ class Theme:
         series: Colours of curves, in order. Okabe and Ito's palette ("Color Universal Design", 2008) without its
             yellow, which is too faint on paper.
         accent: The one colour for a mark on top of a colour map.
+        mark: Fill of the other marks there, and the casing of text; the same on every paper.
+        outline: Their outline, and isolines.
         cmap: Perceptually uniform and monotone in lightness, so that it survives greyscale.
         text: Size of labels, points.
         small: Size of tick labels and legends, points.
@@ -37,6 +40,8 @@ class Theme:
     missing: str = "#d9d9d9"
     series: tuple[str, ...] = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
     accent: str = "#D55E00"
+    mark: str = "#ffffff"
+    outline: str = "#222222"
     cmap: str = "viridis"
     text: float = 8.0
     small: float = 7.0
@@ -68,6 +73,60 @@ class Theme:
 
 
 LIGHT = Theme()
+DARK = Theme(
+    ink="#e8e8e8",
+    paper="#15181d",
+    muted="#8f969f",
+    missing="#3b424b",
+    series=("#3D9BDC", "#E5722A", "#1FB58A", "#D58BB5", "#E69F00", "#7CC7F2", "#e8e8e8"),
+    accent="#E5722A",
+)
+THEMES = {"light": LIGHT, "dark": DARK}
+
+_chosen: ContextVar[Theme] = ContextVar("lrscape_theme", default=LIGHT)
+
+
+def current() -> Theme:
+    """Look up the theme in force.
+
+    Returns:
+        That of the innermost :func:`theme`, the light one outside of all.
+    """
+    return _chosen.get()
+
+
+@contextmanager
+def theme(chosen: Theme | str) -> Iterator[Theme]:
+    """Put a theme in force for the figures that are drawn meanwhile, in this thread or task alone.
+
+    On Axes of the user's own, text and background keep the user's colours.
+
+    Args:
+        chosen: "light", "dark", or a theme of one's own, e.g. ``dataclasses.replace(LIGHT, cmap="cividis")``.
+
+    Yields:
+        The theme.
+
+    Raises:
+        TypeError: If it is neither a name nor a theme.
+        ValueError: If there is no theme of that name.
+
+    Example:
+        >>> with theme("dark") as dark:
+        ...     current() is dark
+        True
+    """
+    if isinstance(chosen, str):
+        if chosen not in THEMES:
+            raise ValueError(f"theme must be one of {', '.join(map(repr, THEMES))} or a viz.Theme, got {chosen!r}")
+        chosen = THEMES[chosen]
+    if not isinstance(chosen, Theme):
+        raise TypeError(f"theme must be 'light', 'dark' or a viz.Theme, got {type(chosen).__name__}")
+    token = _chosen.set(chosen)
+    try:
+        yield chosen
+    finally:
+        _chosen.reset(token)
 
 
 @contextmanager
@@ -110,6 +169,21 @@ def canvas(
         except BaseException:
             plt.close(figure)
             raise
+
+
+@contextmanager
+def again(theme: Theme, *, new: bool) -> Iterator[None]:
+    """Put the theme in force once more, to add to what a function has drawn.
+
+    Args:
+        theme: Colours and sizes.
+        new: Whether the figure was made by that function; on the user's own Axes the user's colours stay.
+
+    Yields:
+        Nothing.
+    """
+    with mpl.rc_context(theme.sizes() | (theme.colors() if new else {})):
+        yield
 
 
 def dress(ax: Axes, theme: Theme) -> None:

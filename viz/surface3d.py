@@ -14,7 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from ..landscape import LossSurface
 from .field import Field, read_field
 from .scale import Scale, choose_scale, readable
-from .style import LIGHT, Theme, canvas
+from .style import Theme, canvas, current
+from .track import draw_track, read_track
+
+FINE = 61  # points a side from which on there is no mesh, which would darken the whole surface
 
 
 def surface3d(
@@ -26,6 +29,7 @@ def surface3d(
     log: bool = False,
     limits: tuple[float, float] | None = None,
     floor: bool = True,
+    path: ArrayLike | None = None,
     mark_center: bool = True,
     elevation: float = 35.0,
     azimuth: float = -55.0,
@@ -49,6 +53,7 @@ def surface3d(
         limits: Lowest and highest value of heights and colours, so that several panels can share them; what lies
             outside is cut to them. The range of the values by default.
         floor: Draw the contour plot under the surface.
+        path: Coordinates of an optimisation path, shape (T, 2), drawn on the floor.
         mark_center: Mark the origin, where the model stands.
         elevation: Height of the eye, degrees.
         azimuth: Direction of the eye around the vertical, degrees.
@@ -68,11 +73,12 @@ def surface3d(
         >>> surface3d(u[:, None] ** 2 + 3 * u**2, axes=(u, u), label="loss").get_zlabel()
         'loss'
     """
-    theme = LIGHT
+    theme = current()
     field = read_field(surface, dims=2, caller="viz.surface3d", axes=axes, metric=metric, label=label)
     if min(field.values.shape) < 2:
         raise ValueError(f"a surface needs at least 2 points along each direction, got a grid of {field.values.shape}")
     scale = choose_scale(field.values, log=log, name=field.name, limits=limits)
+    track = None if path is None else read_track(path)
     with canvas(ax, theme, size=(4.6, 3.9), projection="3d") as made:
         # The stubs know no 3-D Axes, and its own order of artists hides marks behind the surface.
         space: Any = made
@@ -90,9 +96,9 @@ def surface3d(
                 "facecolors": _lit(height, (bottom, top), field, colors),
                 "rcount": x.shape[0],
                 "ccount": x.shape[1],
-                "linewidth": 0.15,
+                "linewidth": 0.15 if max(x.shape) <= FINE else 0.0,
                 "edgecolor": (0, 0, 0, 0.3),
-                "antialiased": True,
+                "antialiased": max(x.shape) <= FINE,  # smoothed facets without edges show seams
                 "shade": False,
                 "zorder": 2,
                 **kwargs,
@@ -103,6 +109,8 @@ def surface3d(
             space.contourf(
                 x, y, np.ma.masked_invalid(height), levels, cmap=colors, zdir="z", offset=ground, zorder=0, alpha=0.8
             )
+        if track is not None:
+            draw_track(made, track, theme, ground, zorder=1)
         if mark_center and field.center is not None:
             _draw_center(space, field, height, ground, theme)
         space.set_zlim(ground, top)
@@ -133,7 +141,7 @@ def _draw_center(space: Any, field: Field, height: NDArray[np.float64], ground: 
     assert field.center is not None
     x, y = field.at(field.center)
     z = height[field.center]
-    dot = {"marker": "o", "color": theme.paper, "markeredgecolor": theme.ink, "markeredgewidth": theme.hair}
+    dot = {"marker": "o", "color": theme.mark, "markeredgecolor": theme.outline, "markeredgewidth": theme.hair}
     if np.isfinite(z):
         space.plot([x, x], [y, y], [ground, z], color=theme.ink, linewidth=theme.hair, zorder=1)
     space.plot([x], [y], [ground], markersize=4, zorder=1, **dot)

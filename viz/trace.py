@@ -26,7 +26,7 @@ from .keys import legend_below, room
 from .panels import panel_below
 from .reasons import looks
 from .scale import log_axis, ratio
-from .style import LIGHT, Theme, canvas, open_frame
+from .style import Theme, canvas, current, open_frame
 
 # Where the middle half of the values spans such a factor, a logarithmic scale reads better; a rate that a schedule
 # takes to zero at its end does not ask for one.
@@ -77,7 +77,7 @@ def lr_trace(
         >>> lr_trace(made).get_ylabel()
         'learning rate'
     """
-    theme = LIGHT
+    theme = current()
     decisions = read_decisions(scheduler)
     if not decisions and rates is None:
         raise ValueError(

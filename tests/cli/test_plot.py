@@ -51,6 +51,24 @@ def test_line_metric_and_log(tmp_path, monkeypatch, capsys):
     assert Path(result["files"][0]).exists()
 
 
+def test_figures_are_not_replaced_unless_asked(surface, capsys):
+    Path("figures").mkdir()
+    Path("figures/surface-surface.png").write_bytes(b"older")
+    assert main(["plot", surface, "--dpi", "40"]) == 1
+    assert "surface-surface.png exists already; choose another --out, or pass --overwrite" in capsys.readouterr().err
+    assert [path.name for path in Path("figures").iterdir()] == ["surface-surface.png"]
+    assert Path("figures/surface-surface.png").read_bytes() == b"older"
+    assert main(["plot", surface, "--dpi", "40", "--overwrite", "--dark"]) == 0
+    assert Path("figures/surface-surface.png").read_bytes().startswith(MAGIC["png"])
+
+
+def test_files_that_are_no_pictures(surface, capsys):
+    pytest.importorskip("plotly", reason="plotly is not installed (extra interactive)")
+    assert main(["plot", surface, "--kind", "interactive,paraview", "--log"]) == 0
+    assert Path("figures/surface-interactive.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert "<VTKFile" in Path("figures/surface-paraview.vti").read_text(encoding="utf-8")
+
+
 def test_the_same_kind_twice_is_drawn_once(surface, capsys):
     assert main(["plot", surface, "--kind", "contour, contour", "--dpi", "40"]) == 0
     assert capsys.readouterr().out.count("contour.png") == 1

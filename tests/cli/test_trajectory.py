@@ -101,16 +101,19 @@ def test_plot_draws_the_path(trajectory, monkeypatch):
     assert trajectory("--parameters", "0") == 0
     told = LossSurface.load("surface.npz").provenance
     assert told["left_out"] == ["2.weight", "2.bias"]
-    drawn = {}
-    contour = viz.contour
+    drawn = []
+    save = viz.save
 
-    def spy(surface, ax=None, **options):
-        drawn.update(options)
-        return contour(surface, ax, **options)
+    def spy(axes, path, **options):
+        drawn.append([line.get_xydata().tolist() for line in axes.lines])
+        return save(axes, path, **options)
 
-    monkeypatch.setattr(viz, "contour", spy)
-    assert main(["plot", "surface.npz", "--dpi", "40", "--kind", "contour,surface"]) == 0
-    assert drawn["path"] == told["path"]
+    monkeypatch.setattr(viz, "save", spy)
+    assert main(["plot", "surface.npz", "--dpi", "40", "--kind", "contour,basins,surface"]) == 0
+    for lines in drawn[:2]:
+        assert told["path"] in lines
+        assert told["path"][1:-1] in lines  # a dot at every checkpoint between
+    assert len(drawn) == 3
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_bad_checkpoints(trajectory, paths, capsys):
     assert "other.pt does not fit" in capsys.readouterr().err
 
 
-def test_anchors_are_marked(user, capsys):
+def test_anchors_are_marked(user, monkeypatch):
     for seed in (1, 2):
         torch.manual_seed(seed)
         model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -154,12 +157,17 @@ def test_anchors_are_marked(user, capsys):
     code = ["--model", "usercode:model", "--data", "usercode:data"]
     assert main(["probe", "model.pt", *code, "--toward", "m1.pt", "--line", "5", "-o", "line.npz"]) == 0
     assert main(["probe", "model.pt", *code, "--through", "m1.pt", "m2.pt", "--grid", "5", "-o", "plane.npz"]) == 0
-    from lrscape.cli.marks import mark_anchors
+    drawn = []
+    save = viz.save
 
-    for kind, function in (("line", viz.line), ("contour", viz.contour)):
-        surface = LossSurface.load("line.npz" if kind == "line" else "plane.npz")
-        axes = function(surface)
-        mark_anchors(axes, surface, kind, None)
-        assert [text.get_text() for text in axes.texts][:2] == ["model.pt", "m1.pt"]
-        plt.close(axes.figure)
-    assert main(["plot", "plane.npz", "--dpi", "40"]) == 0
+    def spy(axes, path, **options):
+        drawn.append([text.get_text() for text in axes.texts])
+        return save(axes, path, **options)
+
+    monkeypatch.setattr(viz, "save", spy)
+    assert main(["plot", "plane.npz", "--kind", "contour,basins", "--dpi", "40"]) == 0
+    assert main(["plot", "line.npz", "--dpi", "40"]) == 0
+    assert drawn[0] == ["model.pt", "m1.pt", "m2.pt"]
+    assert {"model.pt", "m1.pt", "m2.pt"} <= set(drawn[1])
+    assert drawn[2] == ["model.pt", "m1.pt"]
+    assert plt.get_fignums() == []

@@ -14,7 +14,7 @@ from lrscape.schedulers import (
     TopoLR,
     ValleyLR,
 )
-from lrscape.testing import CASES, SCHEDULER_CHECKS
+from lrscape.testing import CASES, FEW_CASES, HARD_CHECKS, SCHEDULER_CHECKS
 
 # Small grids, and training after every third probe.
 ONLINE = {"grid_size": 5, "min_samples": 3, "retrain_every": 3, "train_steps": 1, "buffer_capacity": 4}
@@ -44,3 +44,10 @@ FACTORIES = {
 @pytest.mark.parametrize("name", FACTORIES)
 def test_contract(name, check, case):
     SCHEDULER_CHECKS[check](FACTORIES[name], case)
+
+
+@pytest.mark.parametrize("case", [pytest.param(FEW_CASES[0], marks=pytest.mark.slow), *FEW_CASES[1:]], ids=str)
+@pytest.mark.parametrize("check", HARD_CHECKS)
+@pytest.mark.parametrize("name", FACTORIES)
+def test_hard_contract(name, check, case):
+    HARD_CHECKS[check](FACTORIES[name], case)

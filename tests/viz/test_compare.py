@@ -13,7 +13,7 @@ def test_panels_share_their_colours(surface):
     other = replace(surface, losses=10 * surface.losses)
     figure = viz.compare([surface, other, surface, other], labels=["a", "b_1", "c", "d"], log=True)
     assert isinstance(figure, Figure)
-    assert [ax.get_title() for ax in figure.axes] == ["a", "b 1", "c", "d"]
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b_1", "c", "d"]
     norms = [ax.collections[0].norm for ax in figure.axes]
     assert {(norm.vmin, norm.vmax) for norm in norms} == {(surface.losses.min(), other.losses.max())}
     assert [len(ax.child_axes) for ax in figure.axes] == [0, 0, 1, 0]
@@ -54,3 +54,19 @@ def test_other_kinds(surface, profile):
         viz.compare([surface.losses])
     with pytest.raises(ValueError, match="got 1-D and 2-D"):
         viz.compare([surface, profile])
+
+
+def test_perspectives_share_their_heights(surface):
+    figure = viz.compare([surface, replace(surface, losses=2 * surface.losses)], kind="surface", labels=["_a", "b"])
+    assert [ax.name for ax in figure.axes] == ["3d", "3d"]
+    assert figure.axes[0].get_zlim() == figure.axes[1].get_zlim()
+    assert figure.axes[0].get_title() == " _a"
+    with pytest.raises(ValueError, match="kind must be"):
+        viz.compare([surface], kind="3d")
+
+
+def test_arrays(surface):
+    u = np.linspace(-1, 1, 5)
+    bowl = u[:, None] ** 2 + u**2
+    assert len(viz.compare([bowl, bowl], axes=(u, u)).axes) == 2
+    assert len(viz.compare([u**2, u**4], axes=(u,)).axes) == 1

@@ -36,6 +36,8 @@ def test_makes_one_figure_without_axes(surface):
         ({"norm": "filter", "direction_norms": [1.0, 2.0]}, "direction 2 (filter-normalised)"),
         ({"norm": "layer"}, "direction 2 (layer-normalised)"),
         ({"norm": "none", "direction_norms": [1.0, 12.345]}, "direction 2 (1 unit has norm 12.3)"),
+        ({"direction_norms": [1.0, 0.9999999]}, "direction 2 (distance)"),
+        ({"explained_variance": [0.9, 0.051], "direction_norms": [1.0, 1.0]}, "direction 2 (5.1 % of variance)"),
         ({}, "direction 2"),
     ],
 )
@@ -76,7 +78,10 @@ def test_isolines_carry_values_without_color_bar(surface):
 
 def test_legend_gives_center_and_lowest_loss_also_for_a_metric(surface):
     assert legend_texts(viz.contour(surface)) == ["centre: loss 0.66", "lowest loss 0.1"]
-    assert legend_texts(viz.contour(surface, metric="top_1")) == ["centre: top 1 0.602", "lowest loss 0.1"]
+    # The lowest loss is no extreme of an accuracy: it is marked there only if that is asked for.
+    assert legend_texts(viz.contour(surface, metric="top_1")) == ["centre: top 1 0.602"]
+    both = viz.contour(surface, metric="top_1", mark_minimum=True)
+    assert legend_texts(both) == ["centre: top 1 0.602", "lowest loss 0.1"]
     assert legend_texts(viz.contour(surface, mark_center=False, mark_minimum=False)) == []
 
 
@@ -216,3 +221,14 @@ def test_wrong_axes(surface, space):
 
 def test_further_arguments_reach_matplotlib(surface):
     assert filled(viz.contour(surface, alpha=0.5, cmap="cividis")).get_cmap().name == "cividis"
+
+
+@pytest.mark.parametrize("marks", [True, False])
+@pytest.mark.parametrize("colorbar", [True, False])
+def test_nothing_is_cut_off(surface, marks, colorbar):
+    ax = viz.contour(surface, mark_center=marks, mark_minimum=marks, colorbar=colorbar)
+    ax.figure.canvas.draw()
+    box = ax.get_tightbbox(ax.figure.canvas.get_renderer())
+    assert min(box.x0, box.y0) >= 0
+    assert box.x1 <= ax.figure.bbox.x1
+    assert box.y1 <= ax.figure.bbox.y1 + 1

@@ -69,3 +69,9 @@ def test_bad_series(series, message):
 
 def test_further_arguments_reach_matplotlib():
     assert {line.get_linewidth() for line in viz.curves(RUNS, linewidth=3.0).lines} == {3.0}
+
+
+def test_guides_are_named():
+    ax = viz.curves({"run_1": ([0, 1], [3.0, 2.0])}, guides={"best": 1.25})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["run_1 (last: 2)", "best (1.25)"]
+    assert list(ax.lines[-1].get_ydata()) == [1.25, 1.25]

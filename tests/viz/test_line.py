@@ -87,3 +87,10 @@ def test_plain_array_and_errors(surface):
         viz.line(surface)
     with pytest.raises(ValueError, match="log=True needs values above 0"):
         viz.line(t, axes=(t,), log=True)
+
+
+def test_several_arrays():
+    t = np.linspace(-1, 1, 5)
+    for data in (np.stack([t**2, t**4]), [t**2, t**4]):
+        ax = viz.line(data, axes=(t,), labels=["a", "b"], mark_center=False)
+        assert [line.get_ydata().tolist() for line in ax.lines] == [(t**2).tolist(), (t**4).tolist()]

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from lrscape import viz
+from lrscape.viz.style import current
 
 
 def lightness(rgb):
@@ -57,3 +61,68 @@ def test_users_axes_keep_the_users_colours(surface):
         viz.contour(surface, ax)
         assert ax.xaxis.label.get_color() == "white"
         assert ax.get_legend().get_texts()[0].get_color() == "white"
+
+
+def test_theme_holds_inside_and_ends_also_after_an_error():
+    assert current() is viz.LIGHT
+    with viz.theme("dark") as dark:
+        assert dark is current() is viz.DARK
+        with viz.theme(replace(viz.LIGHT, cmap="cividis")) as own:
+            assert current() is own
+        assert current() is viz.DARK
+    with pytest.raises(RuntimeError), viz.theme("dark"):
+        raise RuntimeError
+    assert current() is viz.LIGHT
+
+
+def test_theme_is_that_of_its_thread():
+    with viz.theme("dark"):
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(current()))
+        thread.start()
+        thread.join()
+    assert seen == [viz.LIGHT]
+
+
+@pytest.mark.parametrize(("chosen", "kind"), [("sepia", ValueError), (3, TypeError)])
+def test_other_themes(chosen, kind):
+    with pytest.raises(kind, match="theme must be"), viz.theme(chosen):
+        pass
+
+
+def test_dark_curves_can_be_told_apart_from_paper():
+    paper = lightness(to_rgb(viz.DARK.paper))
+    assert all(lightness(to_rgb(color)) - paper > 25 for color in (*viz.DARK.series, viz.DARK.ink, viz.DARK.muted))
+
+
+def everything(surface, profile):
+    """Draw one figure of each kind."""
+    rough = np.random.default_rng(0).random((9, 9))
+    told = replace(
+        surface, provenance={"anchors": [[0, 0], [0.5, 0.5]], "anchor_losses": [1, 2], "path": [[1, 1], [0, 0]]}
+    )
+    decision = SimpleNamespace(step=1, measurement={"curvature": 2.0}, reason="flat", rates=[0.1])
+    yield viz.contour(surface)
+    yield viz.surface3d(surface)
+    yield viz.line(profile, labels=["a"])
+    yield viz.basins(surface)
+    yield viz.plane(told, names=["a", "b"])
+    yield viz.trajectory(told)
+    yield viz.bands({"a": ([0, 1], [[1.0, 2.0], [2.0, 3.0]])})
+    yield viz.curves({"a": ([0, 1], [1, 2])}, guides={"b": 1.5})
+    yield viz.lr_trace([decision])
+    yield viz.spectrum(np.arange(5.0))
+    yield viz.layer_sharpness({"a": 1.0, "b": 2.0}, whole=3.0)
+    for draw in (viz.persistence_diagram, viz.barcode, viz.merge_tree, viz.persistence_image):
+        yield draw(rough)
+
+
+def test_all_text_is_readable_in_the_dark(surface, profile):
+    with viz.theme("dark"):
+        for ax in everything(surface, profile):
+            assert to_rgb(ax.figure.get_facecolor()) == to_rgb(viz.DARK.paper)
+            legend = ax.get_legend()
+            texts = [ax.xaxis.label, ax.yaxis.label, *([] if legend is None else legend.get_texts())]
+            texts += [label for label in ax.get_xticklabels() if label.get_text()]
+            assert {text.get_color() for text in texts} == {viz.DARK.ink}, ax.get_ylabel()
+            plt.close(ax.figure)

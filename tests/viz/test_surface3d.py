@@ -78,3 +78,11 @@ def test_needs_a_3d_axes_and_a_2d_grid(surface, profile, ax):
 
 def test_a_constant_surface_is_flat(surface):
     viz.surface3d(replace(surface, losses=np.zeros(121))).figure.canvas.draw()
+
+
+def test_a_path_lies_on_the_floor(surface):
+    ax = viz.surface3d(surface, path=[[0.5, 0.5], [0.2, 0.1], [0.0, 0.0]])
+    line, dots, square = ax.lines[:3]
+    assert np.array(line.get_data_3d())[:2].T.tolist() == [[0.5, 0.5], [0.2, 0.1], [0.0, 0.0]]
+    assert set(line.get_data_3d()[2]) == {ax.get_zlim()[0]} or np.ptp(line.get_data_3d()[2]) == 0
+    assert [len(one.get_data_3d()[0]) for one in (dots, square)] == [1, 1]
