@@ -160,13 +160,14 @@ def cosines_of(gram: NDArray[np.float64]) -> NDArray[np.float64]:
         gram: Their inner products, shape (k, k).
 
     Returns:
-        Array of shape (k, k); a vector of length zero has cosine 0 with all.
+        Array of shape (k, k); a vector of length zero has cosine 0 with all, one whose length is not finite has NaN.
 
     Example:
         >>> cosines_of(np.array([[4.0, 2.0], [2.0, 4.0]])).tolist()
         [[1.0, 0.5], [0.5, 1.0]]
     """
     length = np.sqrt(np.diag(gram))
-    scale = np.outer(length, length)
-    cosines: NDArray[np.float64] = np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0)
+    with np.errstate(invalid="ignore"):  # ∞/∞ and 0·∞
+        scale = np.outer(length, length)
+        cosines: NDArray[np.float64] = np.divide(gram, scale, out=np.zeros_like(gram), where=~(scale == 0))
     return cosines
