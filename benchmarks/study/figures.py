@@ -35,10 +35,18 @@ def panels(study: Study) -> tuple[Figure, dict[str, Axes]]:
     return figure, dict(zip(study.workloads, axes, strict=False))
 
 
+class Decimals(LogFormatter):
+    """Write .06 and not 6e-2, where the logarithmic axis has room for a number."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Write one number, or nothing."""
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 def plain(ax: Axes) -> None:
     """Write the losses as plain numbers, whatever their range."""
-    ax.yaxis.set_major_formatter(LogFormatter())
-    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.6)))
+    ax.yaxis.set_major_formatter(Decimals())
+    ax.yaxis.set_minor_formatter(Decimals(minor_thresholds=(1.5, 0.6)))
 
 
 def finish(figure: Figure, target: Path) -> Path:
