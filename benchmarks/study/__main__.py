@@ -3,6 +3,7 @@
 python -m lrscape.benchmarks.study [--minutes 55] [--workloads …] [--arms …] [--seeds 5] [--jobs 2] [--data-dir …]
 python -m lrscape.benchmarks.study plan      what is missing, and how long it takes
 python -m lrscape.benchmarks.study report    tables and figures from the finished runs
+python -m lrscape.benchmarks.study cifar     Table 1 of TopoAdamW, for whoever has CIFAR; see cifar --help
 python -m lrscape.benchmarks.study --quick   everything on a tiny budget, into another folder, in under 5 minutes
 """
 
@@ -10,17 +11,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from .arms import ARMS, missing
+from .arms import ARMS, Group, missing
 from .configuration import Configuration
 from .estimate import estimate
 from .plan import Study
 from .pool import execute
 from .records import Records
 from .report import write
+from .table_one import command as table_one
 from .workloads import workloads
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -41,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("command", nargs="?", choices=["run", "plan", "report"], default="run")
     made.add_argument("--workloads", nargs="+", metavar="NAME", help="by default all, CIFAR's with --data-dir")
     made.add_argument("--arms", nargs="+", metavar="NAME", choices=sorted(ARMS), help=f"of {', '.join(ARMS)}")
+    made.add_argument(
+        "--groups", nargs="+", choices=get_args(Group), help="of the arms; by default all, with --quick the schedulers"
+    )
     made.add_argument("--seeds", type=int, default=5, help="how many fresh ones (default: 5)")
     made.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     made.add_argument("--minutes", type=float, default=float("inf"), help="begin no run later than this")
@@ -60,7 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 1 if a run failed.
     """
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["cifar"]:
+        return table_one.main(given[1:])
+    options = parser().parse_args(given)
     known = workloads(options.data_dir, options.device)
     names = list(known) if options.workloads is None else options.workloads
     if unknown := [name for name in names if name not in known]:
@@ -68,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     absent = missing()
     if options.arms is not None and (wanting := [name for name in options.arms if name in absent]):
         parser().error("; ".join(f"{name} needs {absent[name]}" for name in wanting))
-    arms = [name for name in ARMS if name not in absent] if options.arms is None else options.arms
+    groups = options.groups or (("schedulers",) if options.quick else get_args(Group))
+    arms = [name for name in ARMS if name not in absent and ARMS[name].group in groups]
+    arms = arms if options.arms is None else options.arms
     out = options.out or RESULTS / ("study-quick" if options.quick else "study")
     records = Records(out)
     changes: dict[str, Any] = QUICK if options.quick else {"seeds": tuple(range(options.seeds))}

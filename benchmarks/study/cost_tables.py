@@ -23,6 +23,22 @@ def after_ascent(run: Record) -> float:
     return arm / (every - arm) if every > arm else 0.0
 
 
+def share_of_time(study: Study, arm: str, workload: str) -> float | None:
+    """Give the median over seeds of the scheduler's processor time over all other, of arms that decide something.
+
+    Args:
+        study: What is compared.
+        arm: Name.
+        workload: Name.
+
+    Returns:
+        The share, or None if there are no such runs.
+    """
+    cell = cell_at(study, workload, arm, 1.0)
+    there = [] if cell is None else [run for run in runs(study, cell).values() if "decisions" in run]
+    return middle([run["arm_cpu"] / (run["cpu"] - run["arm_cpu"]) for run in there]) if there else None
+
+
 def costs(study: Study) -> str:
     """Give medians over the runs at the full horizon that ended.
 

@@ -87,6 +87,11 @@ class Study:
         horizon = self.entries[arm].horizons[0] if horizon is None else horizon
         return Cell(workload, arm, horizon, about.batch if batch is None else batch, steps)
 
+    def runs_on(self, arm: str, workload: str) -> bool:
+        """Tell whether an arm is for a workload."""
+        chosen = self.entries[arm].workloads
+        return chosen is None or workload in chosen
+
     def configuration(self, cell: Cell, rate: float | None, seed: int) -> Configuration:
         """Give the configuration of a run in a cell."""
         kind = self.entries[cell.arm].kind
@@ -105,7 +110,8 @@ class Study:
         """
         arm = self.entries[cell.arm]
         if arm.rate == "tuned":
-            return bracket(self.workloads[cell.workload].centre, lambda rate: self.validation(cell, rate), self.extend)
+            centre = self.workloads[cell.workload].centre * arm.shift
+            return bracket(centre, lambda rate: self.validation(cell, rate), self.extend)
         neighbour = self.search(replace(cell, arm="constant"))
         if neighbour is None or neighbour.best is None:
             return None
@@ -130,6 +136,8 @@ class Study:
         rate = self.entries[cell.arm].rate
         if not isinstance(rate, str):
             return True, rate
+        if rate in self.entries:
+            return self.rate(replace(cell, arm=rate))
         search = self.search(cell)
         best = None if search is None else search.best
         return best is not None, best
@@ -141,6 +149,8 @@ class Study:
         arm = self.entries[cell.arm]
         if not isinstance(arm.rate, str):
             return []
+        if arm.rate in self.entries:
+            return self.tuning(replace(cell, arm=arm.rate))
         before = self.tuning(replace(cell, arm="constant")) if arm.rate == "near constant" else []
         search = self.search(cell)
         rates = [] if search is None else search.rates
@@ -164,8 +174,9 @@ class Study:
         Yields:
             Its title, its cells, and whether it is about wrong rates.
         """
-        essential = [name for name in self.arms if self.entries[name].essential]
-        others = [name for name in self.arms if not self.entries[name].essential]
+        compared = [name for name in self.arms if self.entries[name].group == "schedulers"]
+        essential = [name for name in compared if self.entries[name].essential]
+        others = [name for name in compared if not self.entries[name].essential]
 
         def cells(names: Collection[str], first: bool) -> list[Cell]:
             return [
@@ -173,7 +184,7 @@ class Study:
                 for workload in self.workloads
                 for name in names
                 for place, horizon in enumerate(self.entries[name].horizons)
-                if (place == 0) == first
+                if (place == 0) == first and self.runs_on(name, workload)
             ]
 
         yield "essential", cells(essential, first=True), False
@@ -191,7 +202,9 @@ class Study:
             ],
             False,
         )
-        yield "wrong rates", cells(self.arms, first=True), True
+        yield "wrong rates", cells(compared, first=True), True
+        for group in ("systems", "ablations"):
+            yield group, cells([name for name in self.arms if self.entries[name].group == group], first=True), False
 
     def pending(self) -> Iterator[tuple[str, Configuration]]:
         """Give the runs that are known to be needed and are not there, the most wanted first.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,41 @@ def execute(
         What went wrong, by run.
     """
     study = replace(study, runs=records)
+    return drain(
+        lambda: (configuration for _, configuration in study.pending()),
+        partial(work, data=data, device=device),
+        records,
+        jobs=jobs,
+        minutes=minutes,
+        say=line,
+        tell=tell,
+    )
+
+
+def drain(
+    pending: Callable[[], Iterable[Configuration]],
+    work: Callable[[Configuration], Record],
+    records: Records,
+    *,
+    jobs: int,
+    minutes: float,
+    say: Callable[[Record, float, int], str],
+    tell: Callable[[str], Any] = print,
+) -> dict[Configuration, str]:
+    """Run what is pending until nothing is, and ask again after each run.
+
+    Args:
+        pending: Gives what is not among the records, the most wanted first.
+        work: Runs one configuration in a worker.
+        records: Finished runs; new ones are written there.
+        jobs: Processes.
+        minutes: No run is begun later than this.
+        say: Puts a record into a line, with the seconds since the beginning and how many records there are.
+        tell: Is told these lines.
+
+    Returns:
+        What went wrong, by run.
+    """
     start = time.monotonic()
     failed: dict[Configuration, str] = {}
     running: dict[Future[Record], Configuration] = {}
@@ -66,11 +102,11 @@ def execute(
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare) as pool:
         while True:
             if time.monotonic() - start < 60 * minutes:
-                for _, configuration in study.pending():
+                for configuration in pending():
                     if len(running) >= jobs:
                         break
                     if configuration not in failed and configuration not in running.values():
-                        running[pool.submit(work, configuration, data, device)] = configuration
+                        running[pool.submit(work, configuration)] = configuration
             if not running:
                 return failed
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -83,7 +119,7 @@ def execute(
                     continue
                 record = future.result()
                 records.add(record)
-                tell(line(record, time.monotonic() - start, len(records)))
+                tell(say(record, time.monotonic() - start, len(records)))
 
 
 def line(record: Record, elapsed: float, count: int) -> str:

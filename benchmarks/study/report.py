@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from . import cost_tables, figures, rate_tables, tables
+from . import cost_tables, evidence, figures, rate_tables, tables
 from .outcomes import SHARES, cell_at, runs
 from .plan import Study
 
@@ -14,7 +15,7 @@ CHANGED = ("valley-fast", "valley-slow", "valley-low")
 
 
 def write(study: Study, folder: Path) -> list[Path]:
-    """Write ``report.md`` and its figures.
+    """Write ``report.md`` on the schedulers, ``evidence.md`` on systems and ablations, and their figures.
 
     Args:
         study: What is compared, with its runs.
@@ -24,13 +25,18 @@ def write(study: Study, folder: Path) -> list[Path]:
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    others = evidence.write(study, folder)
+    compared = [arm for arm in study.arms if study.entries[arm].group == "schedulers"]
+    if not compared:
+        return others
+    study = replace(study, arms=compared)
     drawn = [
         figures.draw_losses(study, folder / "losses.svg"),
         figures.draw_sensitivity(study, folder / "sensitivity.svg"),
     ]
     text = folder / "report.md"
     text.write_text("\n".join(sections(study)), encoding="utf-8")
-    return [text, *drawn]
+    return [text, *drawn, *others]
 
 
 def sections(study: Study) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from typing import Any
 
@@ -158,6 +158,8 @@ def run(configuration: Configuration, workload: Workload) -> dict[str, Any]:
                 monitor=monitor,
                 batches=training_batches,
                 loss=loss_on,
+                examples=workload.examples,
+                classes=workload.classes,
             )
         )
     early = () if kind.knows_horizon else READINGS
@@ -171,11 +173,8 @@ def run(configuration: Configuration, workload: Workload) -> dict[str, Any]:
             batch = next(batches)
             with clock.running("arm_"):
                 policy.before(batch)
-            loss = loss_on(model, batch)
-            policy.optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            policy.optimizer.step()
-            value = float(loss.detach())
+            value = float(policy.backward(batch, partial(loss_on, model, batch)))
+            policy.step(value)
             with clock.running("arm_"):
                 policy.after(batch, value)
         if not math.isfinite(value) and not policy.testing:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+from made_runs import Made, finish
 
 from lrscape.benchmarks.study.arms import ARMS
 from lrscape.benchmarks.study.configuration import Configuration
@@ -13,33 +14,8 @@ from lrscape.benchmarks.study.records import Records
 from lrscape.benchmarks.study.workloads import BUNDLED
 
 
-class Made:
-    """Runs whose validation loss is lowest at a rate of my choice, by kind."""
-
-    def __init__(self, best):
-        self.best, self.done = best, {}
-
-    def get(self, wanted):
-        return self.done.get(wanted)
-
-    def run(self, wanted):
-        best = self.best.get(wanted.kind, 4e-3)
-        value = 1.0 if wanted.rate is None else 1 + abs(wanted.rate / best - 1)
-        read = {part: {"loss": value} for part in ("validation", "test")}
-        reads = {str(wanted.length): {"raw": read, "average": read}}
-        self.done[wanted] = {**asdict(wanted), "reads": reads}
-
-
 def study(arms, best=None, workloads=("digits",)):
     return Study({name: BUNDLED[name] for name in workloads}, arms, Made(best or {}))
-
-
-def finish(what):
-    order = []
-    while wanted := next(what.pending(), None):
-        order.append(wanted)
-        what.runs.run(wanted[1])
-    return order
 
 
 def test_rates_are_tuned_apart_from_the_seeds_that_are_reported():

@@ -3,9 +3,9 @@
 import os
 import pickle
 
-import numpy as np
 import pytest
 import torch
+from cifar_files import write_cifar
 
 from lrscape.benchmarks.study.workloads import BUNDLED, workloads
 from lrscape.benchmarks.study.workloads.cifar import augment, cifar_net
@@ -65,19 +65,6 @@ def test_only_training_labels_are_wrong():
         assert torch.equal(getattr(clean, part)[0][1], getattr(noisy, part)[0][1])
     (_, right), (_, wrong) = (next(data.batches(898, torch.Generator().manual_seed(0))) for data in (clean, noisy))
     assert 0.15 < float((right != wrong).float().mean()) < 0.25
-
-
-def write_cifar(folder, classes, size=40):
-    rng = np.random.default_rng(0)
-    place = folder / ("cifar-10-batches-py" if classes == 10 else "cifar-100-python")
-    place.mkdir()
-    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"] if classes == 10 else ["train", "test"]
-    for name in names:
-        pixels = rng.integers(0, 256, (size, 3072), dtype=np.uint8)
-        labels = rng.integers(0, classes, size).tolist()
-        key = b"labels" if classes == 10 else b"fine_labels"
-        (place / name).write_bytes(pickle.dumps({b"data": pixels, key: labels, b"filenames": [b"a.png"] * size}, 2))
-    return folder
 
 
 @pytest.mark.parametrize("classes", [10, 100])

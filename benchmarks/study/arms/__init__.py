@@ -3,104 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
-from .competitors import Prodigy, ScheduleFree
-from .landscape import Valley, topo, topo_cnn
-from .plateau import Plateau
-from .policy import Policy, Setting
-from .range_test import RangeTest
-from .time_based import constant, cosine, stable_decay, step_decay
+from . import ablations, compared, systems
+from .entry import Arm, Group, Kind
 
+__all__ = ["ARMS", "KINDS", "Arm", "Group", "Kind", "missing"]
 
-@dataclass(frozen=True)
-class Kind:
-    """What trains.
-
-    Attributes:
-        make: Makes the policy of a run.
-        cost: Of a step, relative to a plain one, roughly; for estimates only.
-        knows_horizon: Whether it has to be told how long the run is, so that only the end of a run counts.
-    """
-
-    make: Callable[[Setting], Policy]
-    cost: float = 1.0
-    knows_horizon: bool = False
-
-
-KINDS: dict[str, Kind] = {
-    "constant": Kind(constant),
-    "cosine": Kind(cosine, knows_horizon=True),
-    "step": Kind(step_decay, knows_horizon=True),
-    "wsd": Kind(stable_decay, knows_horizon=True),
-    "plateau": Kind(Plateau, cost=1.2),
-    "schedule-free": Kind(ScheduleFree, cost=1.3),
-    "prodigy": Kind(Prodigy, cost=1.3),
-    "prodigy-cosine": Kind(partial(Prodigy, annealed=True), cost=1.3, knows_horizon=True),
-    "topo-published": Kind(partial(topo, preset="published"), cost=1.3),
-    "topo": Kind(partial(topo, preset="corrected"), cost=1.3),
-    "topocnn": Kind(topo_cnn, cost=2.5),
-    "range-test": Kind(RangeTest),
-    "valley": Kind(Valley, cost=1.1),
-    "valley-fast": Kind(partial(Valley, speed=2.0), cost=1.1),
-    "valley-slow": Kind(partial(Valley, speed=0.5), cost=1.1),
-    "valley-low": Kind(partial(Valley, start=0.01), cost=1.1),
-}
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One row of the tables.
-
-    Attributes:
-        title: For the report.
-        kind: What trains.
-        weights: Which of the run's weights are judged: the optimizer's own or their average.
-        rate: "tuned" on the validation loss of those weights; "near constant": the best of the constant arm's rate and
-            its two neighbours; a number; or None, for what takes none.
-        horizons: Shares of the budget; where its kind knows the horizon, each is tuned and run of its own.
-        essential: Whether it runs before the others.
-        batches: Whether other batch sizes are tried.
-        sensitivity: Whether it also runs at wrong rates.
-    """
-
-    title: str
-    kind: str
-    weights: Literal["raw", "average"] = "raw"
-    rate: float | Literal["tuned", "near constant"] | None = "tuned"
-    horizons: tuple[float, ...] = (1.0,)
-    essential: bool = False
-    batches: bool = False
-    sensitivity: bool = True
-
-
-# TopoLR's published preset spends 25 forward passes every 50 steps, about a sixth of a step's time each step
-MATCHED = 7 / 6
-EVERY = (1.0, 0.5, 0.25)
-
-ARMS: dict[str, Arm] = {
-    "cosine": Arm("cosine", "cosine", horizons=EVERY, essential=True, batches=True),
-    "valley": Arm("ValleyLR", "valley", "average", None, essential=True, batches=True, sensitivity=False),
-    "constant": Arm("constant", "constant", essential=True),
-    "wsd": Arm("warmup–stable–decay", "wsd", horizons=EVERY, essential=True),
-    "schedule-free": Arm("schedule-free", "schedule-free", essential=True),
-    "prodigy": Arm("Prodigy", "prodigy", rate=1.0, essential=True),
-    "constant-average": Arm("constant, with the anytime average", "constant", "average"),
-    "cosine-ema": Arm("cosine, with an exponential average", "cosine", "average", horizons=EVERY),
-    "range-test": Arm("range test, with the anytime average", "range-test", "average", None, sensitivity=False),
-    "prodigy-cosine": Arm("Prodigy with cosine", "prodigy-cosine", rate=1.0, horizons=EVERY, sensitivity=False),
-    "step": Arm("step decay, TopoLR's time as steps", "step", horizons=(MATCHED,), sensitivity=False),
-    "plateau": Arm("ReduceLROnPlateau", "plateau"),
-    "topo": Arm("TopoLR", "topo", rate="near constant", sensitivity=False),
-    "topo-published": Arm("TopoLR, published", "topo-published", rate="near constant", sensitivity=False),
-    "topocnn": Arm("TopoCNNLR", "topocnn", rate="near constant", sensitivity=False),
-    "valley-fast": Arm("ValleyLR, growth twice as fast", "valley-fast", "average", None, sensitivity=False),
-    "valley-slow": Arm("ValleyLR, growth half as fast", "valley-slow", "average", None, sensitivity=False),
-    "valley-low": Arm("ValleyLR, started 100 × lower", "valley-low", "average", None, sensitivity=False),
-}
+KINDS: dict[str, Kind] = compared.KINDS | systems.KINDS | ablations.KINDS
+ARMS: dict[str, Arm] = compared.ARMS | systems.ARMS | ablations.ARMS
 
 
 def missing() -> dict[str, str]:

@@ -7,12 +7,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from lrscape.schedulers import layer_param_groups
+
 from ..averages import Average
 from ..workloads.workload import Batch
+
+# Leaves what is to be descended in ``.grad`` and returns the plain loss, given a batch and what computes that loss.
+Descent = Callable[[Batch, Callable[[], Tensor]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Setting:
         monitor: Computes the loss on a part of the validation data.
         batches: Gives training batches apart from the run's own, e.g. to re-estimate BatchNorm's statistics.
         loss: Of the model on a batch.
+        examples: Of an output and a target, one loss per example; their mean is the loss.
+        classes: Of an output and a target, what is a classification in them: logits (N, C) and labels (N,).
     """
 
     model: nn.Module
@@ -42,24 +50,28 @@ class Setting:
     monitor: Callable[[], float]
     batches: Callable[[int], list[Batch]]
     loss: Callable[[nn.Module, Batch], Tensor]
+    examples: Callable[[Tensor, Tensor], Tensor]
+    classes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
     def closure(self, batch: Batch) -> Callable[[], Tensor]:
         """Give what computes the loss on a batch."""
         return lambda: self.loss(self.model, batch)
 
-    def base(self, rate: float | None = None) -> Optimizer:
+    def base(self, rate: float | None = None, layers: bool = False) -> Optimizer:
         """Make the base optimizer.
 
         Args:
             rate: Learning rate; by default the setting's.
+            layers: Whether each layer is a parameter group of its own.
 
         Returns:
             AdamW, or SGD with momentum .9.
         """
         lr = self.rate if rate is None else rate
+        parameters = layer_param_groups(self.model) if layers else self.model.parameters()
         if self.optimizer == "adamw":
-            return AdamW(self.model.parameters(), lr=lr, weight_decay=self.weight_decay)
-        return SGD(self.model.parameters(), lr=lr, momentum=0.9, weight_decay=self.weight_decay)
+            return AdamW(parameters, lr=lr, weight_decay=self.weight_decay)
+        return SGD(parameters, lr=lr, momentum=0.9, weight_decay=self.weight_decay)
 
 
 class Policy:
@@ -69,17 +81,49 @@ class Policy:
         optimizer: That takes the steps.
         scheduler: Stepped after it.
         average: Updated after that.
+        descent: Computes gradients; by default those of the loss.
     """
 
     testing = False  # True while a loss that is not finite is part of the method, not the end of the run
 
     def __init__(
-        self, optimizer: Optimizer, scheduler: LRScheduler | None = None, average: Average | None = None
+        self,
+        optimizer: Optimizer,
+        scheduler: LRScheduler | None = None,
+        average: Average | None = None,
+        descent: Descent | None = None,
     ) -> None:
         self.optimizer, self.scheduler, self.average = optimizer, scheduler, average
+        self.descent = descent
 
     def before(self, batch: Batch) -> None:
         """Act on the batch just drawn, before the training step."""
+
+    def backward(self, batch: Batch, loss: Callable[[], Tensor]) -> Tensor:
+        """Leave in ``.grad`` what the step descends.
+
+        Args:
+            batch: The batch to train on.
+            loss: Computes its loss.
+
+        Returns:
+            The loss.
+        """
+        if self.descent is not None:
+            self.optimizer.zero_grad()
+            return self.descent(batch, loss).detach()
+        found = loss()
+        self.optimizer.zero_grad()
+        torch.autograd.backward(found)
+        return found.detach()
+
+    def step(self, loss: float) -> None:
+        """Take the optimizer's step.
+
+        Args:
+            loss: Of the batch, before the step.
+        """
+        self.optimizer.step()
 
     def after(self, batch: Batch, loss: float) -> None:
         """Act after the optimizer's step.

@@ -83,6 +83,19 @@ def loss(output: Tensor, target: Tensor) -> Tensor:
     return (classes + numbers) / len(target)
 
 
+def one_by_one(output: Tensor, target: Tensor) -> Tensor:
+    """Give the terms whose mean :func:`loss` is."""
+    label, number = target.unbind(1)
+    classes = F.cross_entropy(output[:, :CLASSES], label.long(), ignore_index=-1, reduction="none")
+    numbers = F.mse_loss(output[:, CLASSES], number, reduction="none") / 2
+    return torch.where(label < 0, numbers, classes)
+
+
+def classes(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the logits of the classes, and the labels, -1 where a number is asked for."""
+    return output[:, :CLASSES], target[:, 0].long()
+
+
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
     """Compute the share of right classes where a class is asked for."""
     label = target[:, 0]
@@ -101,4 +114,6 @@ TABULAR = Workload(
     batches={16: 1.0, 256: 1.0},
     loss=loss,
     accuracy=accuracy,
+    examples=one_by_one,
+    classes=classes,
 )

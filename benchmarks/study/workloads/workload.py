@@ -32,6 +32,16 @@ def cross_entropy(output: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(output.flatten(0, -2), target.flatten())
 
 
+def one_by_one(output: Tensor, target: Tensor) -> Tensor:
+    """Compute the cross-entropies whose mean :func:`cross_entropy` is; of text, one for each character."""
+    return F.cross_entropy(output.flatten(0, -2), target.flatten(), reduction="none")
+
+
+def flat(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Give logits (N, C) and labels (N,), of text one row for each character."""
+    return output.flatten(0, -2), target.flatten()
+
+
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
     """Compute the share of right answers."""
     return (output.argmax(-1) == target).double().mean()
@@ -53,6 +63,8 @@ class Workload:
         weight_decay: Of the base optimizer.
         loss: Of the model's output and the target.
         accuracy: Likewise.
+        examples: Likewise; one loss per example, whose mean is the loss.
+        classes: Likewise; logits (N, C) and labels (N,), where a label of -1 says that the row asks for no class.
         batches: Other batch sizes to try, with the share of the steps that they get.
         seconds: Of a plain run on one core, roughly; for estimates only.
         developed_on: Whether our own defaults were chosen while looking at it.
@@ -70,6 +82,8 @@ class Workload:
     weight_decay: float = 0.01
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     accuracy: Callable[[Tensor, Tensor], Tensor] = accuracy
+    examples: Callable[[Tensor, Tensor], Tensor] = one_by_one
+    classes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = flat
     batches: dict[int, float] = field(default_factory=dict)
     seconds: float = 3.0
     developed_on: bool = False
@@ -101,6 +115,30 @@ def shuffled(
             waiting = torch.cat([waiting, torch.randperm(len(y), generator=stream)])
         chosen, waiting = waiting[:size].to(x.device), waiting[size:]
         yield x[chosen] if augment is None else augment(x[chosen], stream), y[chosen]
+
+
+def by_epoch(
+    x: Tensor,
+    y: Tensor,
+    size: int,
+    stream: torch.Generator,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+) -> Iterator[Batch]:
+    """Go through the examples likewise, but end every epoch with what is left, as torch's loader does.
+
+    Args:
+        x: Inputs.
+        y: Targets.
+        size: Of a batch, except for an epoch's last.
+        stream: Random generator.
+        augment: Changes the inputs of a batch.
+
+    Yields:
+        Batches.
+    """
+    while True:
+        for chosen in torch.split(torch.randperm(len(y), generator=stream).to(x.device), size):
+            yield x[chosen] if augment is None else augment(x[chosen], stream), y[chosen]
 
 
 def whole(x: Tensor, y: Tensor, size: int = 1000) -> list[Batch]:
