@@ -6,6 +6,8 @@ import pytest
 import torch
 from loops import PINNED, Loop, close_run, every, moved, same_run
 
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when it compiles
+
 BACKENDS = [
     "eager",
     "aot_eager",
@@ -81,7 +83,6 @@ class TensorRates(Loop):
         return torch.optim.Adam(self.groups(), lr=torch.tensor(0.01), foreach=False)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # torch's own, when it traces optimizers
 @pytest.mark.parametrize("family", every())
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiled_optimizer_steps(backend, family):
