@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # torch is slow to import, and --help does without
     from ..schedulers import Decision
 
-FIELDS = ("step", "measurement", "factors", "reason", "rates")
 DEEP = 8  # levels of dicts and lists in a checkpoint that are searched
 
 
@@ -24,13 +24,18 @@ def read_history(path: Path) -> list[Decision]:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If a line is no decision, or there is no line.
+        ValueError: If a line is no decision, there is no line, or the lines are of several schedulers.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no history {path}; scheduler.history.to_jsonl(path) writes one")
     from ..schedulers.history import History
 
     found = list(History.from_jsonl(path))
+    names = _names(path)
+    if len(names) > 1:
+        raise ValueError(
+            f"{path} holds the decisions of several schedulers, {', '.join(map(repr, names))}; keep the lines of one"
+        )
     if not found:
         raise ValueError(f"{path} is empty, so there is no history to show")
     if not all(decision.rates for decision in found):
@@ -38,6 +43,13 @@ def read_history(path: Path) -> list[Decision]:
             f"{path} holds a decision without a rate; scheduler.history.to_jsonl(path) writes them with it"
         )
     return found
+
+
+def _names(path: Path) -> list[str]:
+    """List the names by which lines of several schedulers are told apart."""
+    with path.open("rb") as file:
+        entries = [json.loads(line) for line in file]
+    return list(dict.fromkeys(str(entry["name"]) for entry in entries if "name" in entry))
 
 
 def find_history(path: str, unsafe: bool) -> list[Decision]:
@@ -51,14 +63,16 @@ def find_history(path: str, unsafe: bool) -> list[Decision]:
         The longest history in it; empty if there is none.
     """
     from ..landscape import read_checkpoint
+    from ..schedulers import Decision
 
     best: list[Decision] = []
     for entries in _histories(read_checkpoint(path, unsafe=unsafe), DEEP):
         try:
-            found = [_decision(entry) for entry in entries]
-        except (TypeError, ValueError, KeyError):  # something else of that name
+            found = [Decision.from_entry(entry) for entry in entries]
+        except (TypeError, ValueError, KeyError, OverflowError):  # something else of that name
             continue
-        best = max(best, found, key=len)
+        if all(decision.rates for decision in found):
+            best = max(best, found, key=len)
     return best
 
 
@@ -74,24 +88,3 @@ def _histories(content: Any, depth: int) -> Iterator[list[Any]]:
     elif isinstance(content, (list, tuple)):
         for value in content:
             yield from _histories(value, depth - 1)
-
-
-def _decision(entry: Any) -> Decision:
-    """Check one entry of what may be something else of that name."""
-    from ..schedulers import Decision
-
-    if not isinstance(entry, Mapping):
-        raise TypeError(f"it is a {type(entry).__name__}")
-    lacking = [name for name in FIELDS if name not in entry]
-    if lacking:
-        raise ValueError(f"it has no {', '.join(lacking)}")
-    rates = [float(rate) for rate in entry["rates"]]
-    if not rates:
-        raise ValueError("it has no rate")
-    return Decision(
-        step=int(entry["step"]),
-        measurement={str(name): float(value) for name, value in dict(entry["measurement"]).items()},
-        factors=[float(factor) for factor in entry["factors"]],
-        reason=str(entry["reason"]),
-        rates=rates,
-    )

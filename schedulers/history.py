@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -46,6 +46,36 @@ class Decision:
             '{"step": 50, "measurement": {"loss": null}, "factors": [0.8], "reason": "non-finite", "rates": [0.0008]}'
         """
         return json.dumps(_strict({**more, **asdict(self)}), allow_nan=False)
+
+    @staticmethod
+    def from_entry(entry: Any) -> Decision:
+        """Check and take one entry of a file of :meth:`History.to_jsonl`, or of the history in a ``state_dict``.
+
+        Args:
+            entry: What may be one. None for a number means NaN; further keys are passed over.
+
+        Returns:
+            The decision.
+
+        Raises:
+            KeyError: If something is missing.
+            OverflowError: If a number is beyond all floats.
+            TypeError: If something is of the wrong kind.
+            ValueError: If the measurement is no mapping.
+
+        Example:
+            >>> entry = {"step": 9, "measurement": {"loss": None}, "factors": [1], "reason": "flat", "rates": [0.1]}
+            >>> Decision.from_entry(entry).measurement
+            {'loss': nan}
+        """
+        if not isinstance(entry, Mapping):
+            raise TypeError(f"it is a {type(entry).__name__}, not an object")
+        step, reason = entry["step"], entry["reason"]
+        if type(step) is not int or not isinstance(reason, str):
+            raise TypeError(f"step {step!r} must be a whole number and reason {reason!r} a text")
+        numbers = {str(name): _number(value) for name, value in dict(entry["measurement"]).items()}
+        factors, rates = ([_number(value) for value in list(entry[key])] for key in ("factors", "rates"))
+        return Decision(step, numbers, factors, reason, rates)
 
 
 Listener = Callable[[Decision, Decision | None], object]
@@ -144,7 +174,7 @@ class History:
         with Path(path).open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    found.append(_decision(json.loads(line)))
+                    found.append(Decision.from_entry(json.loads(line)))
                 except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                     raise ValueError(
                         f"{os.fspath(path)}, line {number}, is no decision written by lrscape ({type(error).__name__}: "
@@ -176,17 +206,6 @@ class History:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_listeners": []}
-
-
-def _decision(entry: Any) -> Decision:
-    if not isinstance(entry, dict):
-        raise TypeError(f"it is a {type(entry).__name__}, not an object")
-    step, reason = entry["step"], entry["reason"]
-    if type(step) is not int or not isinstance(reason, str):
-        raise TypeError(f"step {step!r} must be a whole number and reason {reason!r} a text")
-    numbers = {str(name): _number(value) for name, value in dict(entry["measurement"]).items()}
-    factors, rates = ([_number(value) for value in list(entry[key])] for key in ("factors", "rates"))
-    return Decision(step, numbers, factors, reason, rates)
 
 
 def _number(value: Any) -> float:

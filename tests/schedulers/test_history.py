@@ -73,7 +73,7 @@ def test_lines_are_strict_json(measurement):
 
 
 def test_wrappers_without_hooks_are_looked_through():
-    from lrscape.schedulers.checks import unwrapped
+    from lrscape.landscape.stability import unwrapped
 
     class Wrapper(torch.optim.Optimizer):
         def __init__(self, optimizer):
@@ -85,6 +85,32 @@ def test_wrappers_without_hooks_are_looked_through():
     assert unwrapped(optimizer) is optimizer
     empty = Wrapper(None)
     assert unwrapped(empty) is empty
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"step": 1.0}, TypeError),
+        ({"step": True}, TypeError),
+        ({"reason": 3}, TypeError),
+        ({"factors": ["1"]}, TypeError),
+        ({"rates": [True]}, TypeError),
+        ({"rates": 3}, TypeError),
+        ({"measurement": 3}, TypeError),
+        ({"measurement": ["loss"]}, ValueError),
+        ({"measurement": {"loss": 10**400}}, OverflowError),
+    ],
+)
+def test_an_entry_is_checked(change, error):
+    entry = {"step": 1, "measurement": {"loss": None}, "factors": [1], "reason": "", "rates": []}
+    found = Decision.from_entry(entry)
+    assert (found.step, found.factors, found.reason, found.rates) == (1, [1.0], "", [])
+    assert math.isnan(found.measurement["loss"])
+    with pytest.raises(error):
+        Decision.from_entry(entry | change)
+    for name in entry:
+        with pytest.raises(KeyError, match=name):
+            Decision.from_entry({key: value for key, value in entry.items() if key != name})
 
 
 @pytest.mark.parametrize("size", [1, 3])
