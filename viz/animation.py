@@ -22,7 +22,8 @@ from .decisions import HasHistory
 from .field import Field, read_field
 from .filled import choose_borders, fill
 from .keys import color_bar
-from .multiples import Kind, shared_scale
+from .labels import name_each
+from .multiples import Kind, check_kind, shared_scale
 from .run_curves import Curve, draw_curve, read_curve
 from .scale import Scale
 from .style import Theme, current, dress
@@ -88,8 +89,7 @@ def animate(
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
         raise ValueError(f"path must end in {' or '.join(SUFFIXES)}, got {os.fspath(path)!r}")
-    if kind not in {"contour", "surface"}:
-        raise ValueError(f'kind must be "contour" or "surface", got {kind!r}')
+    check_kind(kind)
     if not (np.isfinite(fps) and fps > 0):
         raise ValueError(f"fps must be a positive number of pictures a second, got {fps}")
     given = [surfaces] if isinstance(surfaces, LossSurface) else list(surfaces)
@@ -101,7 +101,7 @@ def animate(
         raise ValueError(f"track must have a point for each of the {count} surfaces, got {len(walked)}")
     times = _times(steps, count)
     fields = [read_field(one, dims=2, caller="viz.animate", axes=axes, metric=metric, label=label) for one in given]
-    scale = shared_scale(fields, [f"surface {i + 1}" for i in range(len(fields))], log=log, limits=limits)
+    scale = shared_scale(fields, name_each(None, len(fields), usual="surface "), log=log, limits=limits)
     if losses is None and len(fields) > 1 and all(field.center is not None for field in fields):
         losses = [float(field.ranking[field.center]) for field in fields if field.center is not None]
     curves = [
@@ -132,7 +132,8 @@ def animate(
 def _times(steps: ArrayLike | None, count: int) -> NDArray[np.float64]:
     times = np.arange(count, dtype=np.float64) if steps is None else np.asarray(steps, dtype=np.float64)
     if times.shape != (count,) or not (np.diff(times) > 0).all():
-        raise ValueError(f"steps must be {count} ascending numbers, one for each checkpoint, got shape {times.shape}")
+        got = f"shape {times.shape}" if times.shape != (count,) else f"{times.tolist()}"
+        raise ValueError(f"steps must be {count} ascending numbers, one for each checkpoint, got {got}")
     return times
 
 
@@ -177,7 +178,7 @@ def _stage(
         for artist in set(ax.get_children()) - before:
             artist.remove()
         _landscape(ax, fields[number % len(fields)], scale, borders, walked, number, kind, theme)
-        ax.set_title(f"{unit} {times[number]:g}", size=theme.text + 1)
+        ax.set_title(f"{unit} {times[number]:.15g}", size=theme.text + 1)  # of a million steps, too, the last digit
         for move in dots:
             move(times[number])
 

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from ..landscape import LossSurface
 from .contour import contour
 from .field import read_field, verbatim
+from .labels import name_each
 from .line import line
-from .multiples import Kind, shared_scale
+from .multiples import Kind, check_kind, shared_scale
 from .style import current, dress
 from .surface3d import surface3d
 
@@ -69,15 +70,12 @@ def compare(
                 f"surfaces must be lrscape.landscape.LossSurface, got {type(surface).__name__}; arrays need axes=, the "
                 "coordinates along each dimension"
             )
-    if kind not in {"contour", "surface"}:
-        raise ValueError(f'kind must be "contour" or "surface", got {kind!r}')
+    check_kind(kind)
     dims = sorted({surface.dims if isinstance(surface, LossSurface) else np.ndim(surface) for surface in surfaces})
     if len(dims) > 1 or dims[0] > 2:
         found = " and ".join(f"{d}-D" for d in dims)
         raise ValueError(f"surfaces must be all 1-D or all 2-D to be drawn together, got {found}; draw each alone")
-    names = [f"surface {i + 1}" for i in range(len(surfaces))] if labels is None else list(labels)
-    if isinstance(labels, str) or len(names) != len(surfaces):
-        raise ValueError(f"labels must name each of the {len(surfaces)} surfaces, got {labels!r}")
+    names = name_each(labels, len(surfaces), usual="surface ")
     if dims == [1]:
         written = [verbatim(name) for name in names]
         figure = line(surfaces, labels=written, axes=axes, metric=metric, log=log, label=label).figure

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..landscape import LossSurface
 from ..landscape.files import atomic_write
 from .field import Field, read_field
+from .labels import name_each
 from .multiples import shared_scale
 from .scale import Scale
 from .standalone import load_plotly, standalone
@@ -76,9 +77,7 @@ def to_html(
     if target.suffix.lower() not in {".html", ".htm"}:
         raise ValueError(f"path must end in .html, got {os.fspath(path)!r}")
     surfaces: list[Any] = _several(surface)
-    names = [str(i + 1) for i in range(len(surfaces))] if labels is None else [str(name) for name in labels]
-    if isinstance(labels, str) or len(names) != len(surfaces):
-        raise ValueError(f"labels must name each of the {len(surfaces)} surfaces, got {labels!r}")
+    names = name_each(labels, len(surfaces))
     fields = [read_field(one, dims=2, caller="viz.to_html", axes=axes, metric=metric, label=label) for one in surfaces]
     if min(min(field.values.shape) for field in fields) < 2:
         raise ValueError("a surface needs at least 2 points along each direction")
@@ -200,7 +199,7 @@ def _layout(field: Field, scale: Scale, names: Sequence[str], theme: Theme, titl
             "zaxis": plain | height,
             "aspectmode": "manual",
             "aspectratio": {"x": 1, "y": 1, "z": 0.7},
-            "camera": {"eye": {"x": 0.9, "y": -1.4, "z": 1.4}},
+            "camera": {"eye": {"x": 0.8, "y": -1.3, "z": 1.8}, "center": {"x": 0, "y": 0, "z": -0.12}},
         },
     }
     if title:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from ..landscape import LossSurface
 from .field import Field, read_field
 from .keys import legend_below
+from .labels import name_each
 from .scale import choose_scale, log_axis
 from .style import Theme, canvas, current, few_ticks, open_frame
 
@@ -68,8 +69,8 @@ def line(
         several = np.ndim(surface) == 2  # type: ignore[arg-type]  # surfaces are told apart above
     surfaces: Sequence[Any] = list(surface) if several else [surface]  # type: ignore[arg-type]  # narrowed above
     fields = [read_field(s, dims=1, caller="viz.line", axes=axes, metric=metric, label=label) for s in surfaces]
-    if labels is not None and (isinstance(labels, str) or len(labels) != len(fields)):
-        raise ValueError(f"labels must name each of the {len(fields)} curves, got {labels!r}")
+    if labels is not None:
+        labels = name_each(labels, len(fields), what="curves")
     for field in fields:
         choose_scale(field.values, log=log, name=field.name)
     with canvas(ax, theme, size=(3.8, 2.9)) as ax:

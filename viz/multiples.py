@@ -20,6 +20,7 @@ from .contour import frame
 from .field import Field, read_field, verbatim
 from .filled import choose_borders, fill
 from .keys import missing_key
+from .labels import name_each
 from .scale import Scale, choose_scale, readable
 from .style import Theme, current, dress
 from .surface3d import surface3d
@@ -77,16 +78,13 @@ def multiples(
         >>> [ax.get_title() for ax in multiples(bowls, axes=(u, u), labels=["0", "50", "100"]).axes[:3]]
         ['0', '50', '100']
     """
-    if kind not in get_args(Kind):
-        raise ValueError(f"kind must be one of {', '.join(map(repr, get_args(Kind)))}, got {kind!r}")
+    check_kind(kind)
     if across < 1:
         raise ValueError(f"across must be at least 1 panel, got {across}")
     surfaces = list(surfaces)
     if not surfaces:
         raise ValueError("surfaces must hold at least one, got none")
-    names = [str(i + 1) for i in range(len(surfaces))] if labels is None else [str(name) for name in labels]
-    if isinstance(labels, str) or len(names) != len(surfaces):
-        raise ValueError(f"labels must name each of the {len(surfaces)} surfaces, got {labels!r}")
+    names = name_each(labels, len(surfaces))
     fields = [
         read_field(one, dims=2, caller="viz.multiples", axes=axes, metric=metric, label=label) for one in surfaces
     ]
@@ -131,6 +129,19 @@ def multiples(
             plt.close(figure)
             raise
         return figure
+
+
+def check_kind(kind: str) -> None:
+    """Reject an unknown kind of panel.
+
+    Args:
+        kind: What the user passed.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(map(repr, get_args(Kind)))}, got {kind!r}")
 
 
 def shared_scale(

@@ -37,6 +37,18 @@ def test_a_picture_for_each_checkpoint(run, tmp_path):
     assert not plt.get_fignums()
 
 
+def test_steps_of_long_runs_are_told_apart(run, tmp_path, monkeypatch):
+    titles = []
+    grab = animation.PillowWriter.grab_frame
+    monkeypatch.setattr(
+        animation.PillowWriter,
+        "grab_frame",
+        lambda self, **options: titles.append(self.fig.axes[0].get_title()) or grab(self, **options),
+    )
+    viz.animate(run, tmp_path / "run.gif", steps=[0, 1_234_567, 1_234_568], dpi=30)
+    assert titles == ["step 0", "step 1234567", "step 1234568"]
+
+
 def test_what_does_not_change_does_not_move(run, tmp_path):
     still = viz.animate([run[0]] * 2, tmp_path / "still.gif", losses=[1.0, 1.0], dpi=40)
     first, second = pictures(still)
@@ -95,7 +107,8 @@ def test_bad_arguments(run, tmp_path):
         (run, "a.gif", {"kind": "line"}, "kind must be"),
         (run, "a.gif", {"fps": 0}, "fps must be a positive"),
         (run, "a.gif", {"track": [[0, 0], [1, 1]]}, "track must have a point for each of the 3"),
-        (run, "a.gif", {"steps": [0, 2, 1]}, "steps must be 3 ascending"),
+        (run, "a.gif", {"steps": [0, 2, 1]}, r"steps must be 3 ascending .* got \[0\.0, 2\.0, 1\.0\]"),
+        (run, "a.gif", {"steps": [0, 2]}, r"steps must be 3 ascending .* got shape \(2,\)"),
         (run, "a.gif", {"rates": [0.1]}, "a learning rate is needed for each of the 3"),
         (run, "a.gif", {"losses": [np.nan] * 3}, "none of the 3 values of the loss is finite"),
     ]:
