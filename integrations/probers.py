@@ -107,9 +107,4 @@ def is_due(prober: Prober) -> bool:
         >>> is_due(scheduler), is_due(scheduler), scheduler.due(), is_due(scheduler)
         (True, True, True, False)
     """
-    scheduler = scheduler_of(prober)
-    asked = scheduler._asked
-    try:
-        return scheduler.due()
-    finally:
-        scheduler._asked = asked
+    return scheduler_of(prober).awaits_probe()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..schedulers import Decision, History, LandscapeLR
+from ..schedulers.standpoint import check_standpoint
 
 OWN = ("_model", "_shadow", "_controller", "_log")
 
@@ -133,7 +134,11 @@ class Steered(Optimizer):
 
         Returns:
             The decision, whose rates are those of the next step; None if no measurement was due.
+
+        Raises:
+            ValueError: If the optimizer class is a schedule-free one and stands at its average.
         """
+        check_standpoint(self)
         if not self._controller.due():
             return None
         for shadow, group in zip(self._shadow.param_groups, self.param_groups, strict=True):

@@ -121,8 +121,18 @@ class LandscapeLR(FactoredLR):
 
     # What the training loop calls
 
+    def awaits_probe(self) -> bool:
+        """Tell whether :meth:`probe` would measure now, which is after the warmup, every ``interval`` optimizer steps.
+
+        Asking changes nothing. A subclass with times of its own overrides this, not :meth:`due`.
+
+        Returns:
+            Whether it is time, and nobody has taken the turn since the latest optimizer step.
+        """
+        return self._steps != self._asked and self._steps > self.warmup and self._steps % self.interval == 0
+
     def due(self) -> bool:
-        """Tell whether this is the time to measure: after the warmup, every ``interval`` optimizer steps.
+        """Tell whether this is the time to measure, see :meth:`awaits_probe`, and take the turn if it is.
 
         Optimizer steps are counted by a hook, so accumulated gradients, steps that GradScaler skips and repeated
         calls of ``step()`` do not matter.
@@ -130,7 +140,7 @@ class LandscapeLR(FactoredLR):
         Returns:
             True at most once per optimizer step.
         """
-        if self._steps == self._asked or self._steps <= self.warmup or self._steps % self.interval:
+        if not self.awaits_probe():
             return False
         self._asked = self._steps
         return True

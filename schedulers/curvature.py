@@ -189,17 +189,16 @@ class CurvatureLR(LimitedLR):
         """Options of :func:`lrscape.landscape.hessian`."""
         return {"parameters": self._parameters, "batch_norm": self.batch_norm, "mode": self.mode}
 
-    def due(self) -> bool:
-        """Tell whether this is the time to measure; see ``interval`` and ``warmup``.
+    def awaits_probe(self) -> bool:
+        """Tell whether :meth:`probe` would measure now; see ``interval`` and ``warmup``.
 
         Returns:
-            True at most once per optimizer step.
+            Whether it is time, and nobody has taken the turn since the latest optimizer step.
         """
         early = self._asked < 0 or self._steps in {self.interval >> 4, self.interval >> 2}
         if self.criterion == "kappa" or self.warmup > 0 or not early:
-            return super().due()
-        fresh, self._asked = self._steps != self._asked, self._steps
-        return fresh
+            return super().awaits_probe()
+        return self._steps != self._asked
 
     def measure(self, closure: Callable[[], Tensor]) -> Any:
         """Measure the sharpness or κ at the current parameters, leaving no trace.

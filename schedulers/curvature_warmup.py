@@ -93,13 +93,13 @@ class CurvatureWarmup(CurvatureLR):
         """Whether the target is reached and the warmup over."""
         return self._finished
 
-    def due(self) -> bool:
-        """Tell whether this is the time to measure; never once the warmup is over.
+    def awaits_probe(self) -> bool:
+        """Tell whether :meth:`probe` would measure now; never once the warmup is over.
 
         Returns:
-            True at most once per optimizer step.
+            Whether it is time, and nobody has taken the turn since the latest optimizer step.
         """
-        return not self._finished and super().due()
+        return not self._finished and super().awaits_probe()
 
     def observe(self, measurement: Any) -> Decision:
         """Update the factor by a measurement, and record why.

@@ -72,12 +72,11 @@ def metric_factor(squared: Number, embedding: Embedding = "identity", loss: floa
     return 1 / (loss + squared / loss)  # L² would vanish long before L does
 
 
-def agreed_loss(loss: Tensor | float, ranks: Ranks | None = None) -> float:
-    """Read a loss, the same on every rank: under torch.distributed the mean of theirs.
+def read_loss(loss: Tensor | float) -> float:
+    """Read a loss.
 
     Args:
         loss: A number or a tensor with one element.
-        ranks: Those that share it; all, by default.
 
     Returns:
         The loss.
@@ -92,5 +91,18 @@ def agreed_loss(loss: Tensor | float, ranks: Ranks | None = None) -> float:
         loss = loss.detach().item()
     if isinstance(loss, bool) or not isinstance(loss, (int, float)):
         raise TypeError(f"loss must be a real number or a 0-d tensor, got {type(loss).__name__}")
-    every = (Ranks() if ranks is None else ranks).gather(float(loss))
+    return float(loss)
+
+
+def agreed_loss(loss: Tensor | float, ranks: Ranks | None = None) -> float:
+    """Read a loss, the same on every rank: under torch.distributed the mean of theirs.
+
+    Args:
+        loss: As for :func:`read_loss`.
+        ranks: Those that share it; all, by default.
+
+    Returns:
+        The loss.
+    """
+    every = (Ranks() if ranks is None else ranks).gather(read_loss(loss))
     return sum(every) / len(every)

@@ -18,7 +18,7 @@ from .checks import Bound, OnError
 from .gradient_measurement import GradientLossMeasurement, GradientMeasurement, gradients_of, squared_gradient
 from .history import Decision
 from .immediate import write_now
-from .induced_metric import Embedding, agreed_loss, check_metric, metric_factor
+from .induced_metric import Embedding, agreed_loss, check_metric, metric_factor, read_loss
 from .skipped_steps import skips_step
 
 
@@ -64,7 +64,8 @@ class InducedMetricLR(LandscapeLR):
         max_ratio: Upper bound, likewise.
         inner: Any torch scheduler of the same optimizer.
         history_size: How many decisions to keep.
-        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`.
+        on_error: "raise" what a probe raises, or "skip" the probe; see :class:`LandscapeLR`. The same holds for what
+            fails at an optimizer step: raised, it stops that step before any weight moves.
         last_epoch: As in torch.
 
     Raises:
@@ -169,13 +170,13 @@ class InducedMetricLR(LandscapeLR):
         self.assign(metric_factor(self._metric / (1 - self.beta**self._seen), self.embedding, loss))
         return "metric"
 
-    def due(self) -> bool:
-        """Tell whether this is the time to call :meth:`probe`: never if it is automatic.
+    def awaits_probe(self) -> bool:
+        """Tell whether :meth:`probe` would measure now; never if it is automatic.
 
         Returns:
-            True at most once per optimizer step.
+            Whether it is time, and nobody has taken the turn since the latest optimizer step.
         """
-        return not self.automatic and super().due()
+        return not self.automatic and super().awaits_probe()
 
     def use_loss(self, loss: Tensor | float) -> None:
         """Say what the loss of the coming optimizer step is; "log" and "sqrt" need it, before each step that measures.
@@ -210,26 +211,33 @@ class InducedMetricLR(LandscapeLR):
             return None
         if skips_step(self.optimizer):
             return None
+        try:
+            decision = self.observe(self._read())
+        except Exception as error:  # a loss that is missing, or not what the embedding takes
+            return self.skip(error)
+        write_now(self)
+        return decision
+
+    def _read(self) -> GradientMeasurement:
+        """Read gradients and, where it is needed, the loss of the step about to be taken."""
         scale = 1.0
         if getattr(self.optimizer, "grad_scale", None) is not None:  # a fused optimizer unscales within its step
             scale = float(self.optimizer.grad_scale)  # type: ignore[attr-defined]  # set by GradScaler
         measurement = GradientMeasurement(squared_gradient(self.optimizer) / scale / scale)
-        if self.embedding != "identity":
-            ranks = Ranks()
-            loss = ranks.jointly(self._announced)
-            measurement = GradientLossMeasurement(measurement.squared_gradient, agreed_loss(loss, ranks))
-        decision = self.observe(measurement)
-        write_now(self)
-        return decision
+        if self.embedding == "identity":
+            return measurement
+        ranks = Ranks()
+        loss = ranks.jointly(self._announced)
+        return GradientLossMeasurement(measurement.squared_gradient, agreed_loss(loss, ranks))
 
-    def _announced(self) -> Tensor | float:
-        """Give the loss that belongs to the step about to be taken."""
+    def _announced(self) -> float:
+        """Read the loss that belongs to the step about to be taken."""
         if self._loss is None or self._loss[0] != self._steps:
             raise ValueError(
                 f"embedding={self.embedding!r} needs the loss of each step: call scheduler.use_loss(loss) before "
                 "optimizer.step()"
             )
-        return self._loss[1]
+        return read_loss(self._loss[1])
 
     def _in_turn(self) -> bool:
         """Tell whether the rates are ours to set: we, and not another member of a SequentialLR, set them last."""

@@ -18,10 +18,10 @@ from .history import Decision
 from .immediate import holds_rates, write_now
 from .segment import ValleyMeasurement
 from .valley_checks import check_ends, reference_rate
+from .valley_pace import newest_weight, probe_period, steps_left
 from .valley_theory import retreat, smoothing_weight, window_weight
 
 FIRST = 4  # probes at the lowest rates: they tell the start's loss, and heights above 0 are rounding there
-SPARSE = 4  # probes per doubling of the steps once the rate is found, at most
 EMA = 0.2  # weight of the newest loss in the divergence brake's average
 
 
@@ -168,14 +168,14 @@ class ValleyLR(AveragedLR):
         """Whether the rate still grows."""
         return self._climbing
 
-    def due(self) -> bool:
-        """Tell whether this is the time to measure; after the turn the interval doubles again and again.
+    def awaits_probe(self) -> bool:
+        """Tell whether :meth:`probe` would measure now; after the turn the interval doubles again and again.
 
         Returns:
-            True at most once per optimizer step.
+            Whether it is time, and nobody has taken the turn since the latest optimizer step.
         """
-        period = self.interval << (0 if self._climbing else (self._steps // (SPARSE * self.interval)).bit_length())
-        return self._steps % period == 0 and super().due()
+        period = probe_period(self.interval, self._steps, self._climbing)
+        return self._steps % period == 0 and super().awaits_probe()
 
     def observe(self, measurement: ValleyMeasurement) -> Decision:
         """Update the factor by a measurement, and record why.
@@ -264,8 +264,8 @@ class ValleyLR(AveragedLR):
             return
         self._taken = self._steps
         since = self._steps - self._turned
-        weight = self._weight if self._climbing else 1 / (1 / self._weight + self.alpha * since)
-        left = self._left()
+        weight = self._weight if self._climbing else newest_weight(self._weight, self.alpha, since)
+        left = steps_left(self._total_steps, self._steps, self.decay)
         if left is not None:
             if self._climbing:
                 self._climbing, self._turned = False, self._steps
@@ -274,12 +274,6 @@ class ValleyLR(AveragedLR):
         elif self._climbing:
             self.scale(self.growth)
         self._average.update(weight)
-
-    def _left(self) -> int | None:
-        """Count the steps that are left in the final decay; None before it."""
-        if self._total_steps is None or self._total_steps - self._steps >= self.decay * self._total_steps:
-            return None
-        return max(0, self._total_steps - self._steps)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state, the tensors of the average and of the start weights among it.

@@ -36,7 +36,8 @@ def check_scheduler(factory: Factory) -> None:
         factory: ``factory(optimizer, model, **options)`` constructs the scheduler; usually the class itself.
 
     Raises:
-        AssertionError: If a check fails; the message says which, with which optimizer, and why.
+        AssertionError: If a check fails; the message says which, with which optimizer, and why. What the scheduler
+            itself raises where it should not goes through, with a note that says the same.
 
     Example:
         >>> from lrscape.schedulers import TopoLR
@@ -49,3 +50,6 @@ def check_scheduler(factory: Factory) -> None:
                     check(factory, case)
                 except AssertionError as error:
                     raise AssertionError(f"{name} with {case}: {error}") from error
+                except Exception as error:
+                    error.add_note(f"raised in the check {name} with {case}")
+                    raise

@@ -6,11 +6,14 @@ import copy
 import math
 import warnings
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedulers
 
+from ..landscape.random_state import take_state
 from .runs import RATE, Case, Factory, Run, close
 
 
@@ -29,13 +32,27 @@ def check_due(factory: Factory, case: Case) -> None:
     found = []
     for t in range(1, 14):
         run.update()
+        asked = run.scheduler.awaits_probe()
+        assert run.scheduler.awaits_probe() == asked, "asking by awaits_probe() must not take the turn"
         if run.scheduler.due():
             found.append(t)
+        assert asked == (found[-1:] == [t]), "awaits_probe() must say what due() will"
         assert not run.scheduler.due(), "due() must be true at most once per optimizer step"
         for _ in range(t % 3):
             run.scheduler.step()
             assert not run.scheduler.due(), "step() must not count as an optimizer step"
     assert found == [6, 9, 12], f"due at {found} with interval 3 and warmup 4, expected [6, 9, 12]"
+
+
+def _held(optimizer: Optimizer) -> list[tuple[str, Any]]:
+    """List what an optimizer knows of its parameters and groups, tensors as their numbers."""
+    entries = [*optimizer.state.values(), *optimizer.param_groups]
+    return [
+        (name, value.tolist() if isinstance(value, Tensor) else value)
+        for entry in entries
+        for name, value in entry.items()
+        if name != "params"
+    ]
 
 
 def check_harmless(factory: Factory, case: Case) -> None:
@@ -46,7 +63,7 @@ def check_harmless(factory: Factory, case: Case) -> None:
     run.model.train()
     run.model[0].eval()
     pending = run.closure()
-    state = torch.get_rng_state()
+    state, held = take_state(), _held(run.optimizer)
     before = copy.deepcopy((run.model.state_dict(), [p.grad for p in run.model.parameters()]))
     versions = [p._version for p in run.model.parameters()]
     run.scheduler.measure(run.closure)
@@ -55,7 +72,8 @@ def check_harmless(factory: Factory, case: Case) -> None:
     for a, b in zip(before[1], after[1], strict=True):
         assert (a is None and b is None) or (a is not None and b is not None and torch.equal(a, b)), "gradients changed"
     assert [m.training for m in run.model] == [False, True, True], "modes changed"
-    assert torch.equal(state, torch.get_rng_state()), "random state changed"
+    assert state == take_state(), "random state changed"
+    assert held == _held(run.optimizer), "the optimizer changed"
     assert versions == [p._version for p in run.model.parameters()], "version counters changed"
     torch.autograd.backward(pending)
     seen = len(run.scheduler.history)

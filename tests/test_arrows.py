@@ -17,7 +17,7 @@ ROOMS = {
     "penalties": (set(), {"torch"}),
     "viz": ({"landscape", "tda", "schedulers"}, {"matplotlib", "mpl_toolkits", "numpy", "plotly"}),
     "integrations": ({"landscape", "tda", "schedulers", "optim", "viz"}, {"torch", "matplotlib", *FRAMEWORKS}),
-    "testing": ({"schedulers"}, {"torch"}),
+    "testing": ({"landscape", "schedulers"}, {"torch"}),
     "cli": (
         {"landscape", "tda", "schedulers", "optim", "penalties", "viz", "integrations"},
         {"torch", "numpy", "matplotlib", "sklearn", "tqdm"},

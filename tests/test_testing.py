@@ -1,5 +1,8 @@
 """The contract suite catches what it is there to catch."""
 
+import random
+import re
+
 import pytest
 import torch
 
@@ -32,6 +35,38 @@ class DrawsFromGlobalState(TopoLR):
         return super().measure(closure)
 
 
+class DrawsFromPython(TopoLR):
+    def measure(self, closure):
+        random.random()
+        return super().measure(closure)
+
+
+class ChangesTheOptimizer(TopoLR):
+    def measure(self, closure):
+        for state in self.optimizer.state.values():
+            for value in state.values():
+                if torch.is_tensor(value):
+                    value.mul_(1 + 1e-6)
+        return super().measure(closure)
+
+
+class AsksByTaking(TopoLR):
+    def awaits_probe(self):
+        answer = super().awaits_probe()
+        self._asked = self._steps
+        return answer
+
+
+class OverridesDue(TopoLR):
+    def due(self):
+        return super().due() and self._steps == 6
+
+
+class RaisesTypeError(TopoLR):
+    def step(self, epoch=None):
+        raise TypeError("not this way")
+
+
 class Forgets(TopoLR):
     def load_state_dict(self, state_dict):
         super().load_state_dict({**state_dict, "_log_curvature": None, "_reference": None, "factors": [1.0]})
@@ -61,6 +96,10 @@ class KeepsItself(TopoLR):
         (AppliesTwice, "inner|added_group"),
         (MovesWeights, "harmless"),
         (DrawsFromGlobalState, "harmless"),
+        (DrawsFromPython, "harmless.*random state"),
+        (ChangesTheOptimizer, "harmless.*the optimizer changed"),
+        (AsksByTaking, "due with .*awaits_probe"),
+        (OverridesDue, "due with .*awaits_probe"),
         (Forgets, "resume"),
         (IgnoresBounds, "bounds"),
         (CountsItsOwnSteps, "due|construction"),
@@ -70,6 +109,12 @@ class KeepsItself(TopoLR):
 def test_broken_schedulers_are_caught(broken, check):
     with pytest.raises(AssertionError, match=check):
         check_scheduler(broken)
+
+
+def test_what_a_scheduler_raises_itself_is_noted_with_the_check():
+    with pytest.raises(TypeError, match="not this way") as caught:
+        check_scheduler(RaisesTypeError)
+    assert re.fullmatch(r"raised in the check \w+ with Case\(.*\)", caught.value.__notes__[0])
 
 
 class BrakesOnNegativeLosses(TopoLR):
@@ -119,6 +164,11 @@ class RaisesAlways(TopoLR):
         raise error
 
 
+class SkipsSilently(TopoLR):
+    def skip(self, error):
+        return self._record({}, "skipped")
+
+
 class ForgetsOnFailure(TopoLR):
     def skip(self, error):
         self.assign(0.5)
@@ -148,6 +198,7 @@ class MovesZeros(TopoLR):
         (KeepsTheGraph, "no_graph_kept", AssertionError),
         (HoldsItsOptimizer, "optimizer_released", AssertionError),
         (RaisesAlways, "on_error", torch.OutOfMemoryError),
+        (SkipsSilently, "on_error", AssertionError),
         (ForgetsOnFailure, "on_error", AssertionError),
     ],
 )

@@ -1,13 +1,10 @@
 """Measuring curvature leaves everything bitwise as it was, also after an exception or an interrupt."""
 
-import random
-import signal
-
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from curved import trained
+from disturbed import OUTCOMES, Disturbed, Stop, mixed_modes
 from examples import MODELS, loss_of
 from traces import state
 
@@ -25,10 +22,6 @@ from lrscape.landscape import (
     top_eigenvalues,
     trace,
 )
-
-
-class Stop(Exception):
-    pass
 
 
 def streamed(model, closure):
@@ -70,41 +63,20 @@ JOBS = {
 @pytest.fixture
 def prepared(example):
     """A model in mixed modes with gradients for some of its parameters."""
-    model, batch = example
-    for i, module in enumerate(model.modules()):
-        module.training = i % 2 == 0
-    loss = sum((p.float() ** 2).sum() for i, p in enumerate(model.parameters()) if i % 3 and p.requires_grad)
-    loss.backward()
-    return model, batch
+    mixed_modes(example[0])
+    return example
 
 
 @pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("outcome", ["success", "exception", "interrupt"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_leaves_no_trace(prepared, job, outcome):
     model, batch = prepared
     kept = state(model)
     last, measure = JOBS[job]
-    calls = 0
-
-    def closure():
-        nonlocal calls
-        calls += 1
-        random.random()
-        np.random.rand()
-        torch.rand(1)
-        loss = loss_of(model, batch)
-        if calls == last and outcome == "exception":
-            raise Stop
-        if calls == last and outcome == "interrupt":
-            signal.raise_signal(signal.SIGINT)
-        return loss
-
-    if outcome == "success":
+    closure = Disturbed(lambda: loss_of(model, batch), outcome, last)
+    with closure.ending():
         measure(model, closure)
-    else:
-        with pytest.raises(Stop if outcome == "exception" else KeyboardInterrupt):
-            measure(model, closure)
-    assert calls >= last
+    assert closure.calls >= last
     assert state(model) == kept
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from curved import Encoder, exact_hessian
+from once import Once
 from torch import nn
 from torch.func import functional_call, jacrev
 
@@ -118,18 +119,6 @@ def test_on_a_transformer_with_default_attention():
         assert found.eigenvalues[-1] >= -1e-9
     with fisher(model, lambda: F.cross_entropy(model(codes).flatten(0, 1), targets, reduction="none")) as matrix:
         assert trace(model, matrix).estimate > 0
-
-
-class Once(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, delta):
-        return 3 * ctx.saved_tensors[0] ** 2 * delta
 
 
 def test_what_cannot_be_differentiated_is_no_silent_zero():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from disturbed import OUTCOMES, Disturbed, mixed_modes
 from examples import loss_of
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -54,50 +55,18 @@ class Snapshot:
         assert torch.is_grad_enabled()
 
 
-def mixed_modes(model):
-    for i, module in enumerate(model.modules()):
-        module.training = i % 2 == 0
-    loss = 0
-    for i, parameter in enumerate(model.parameters()):
-        if i % 3 and parameter.requires_grad:
-            loss = loss + (parameter.float() ** 2).sum()
-    if torch.is_tensor(loss):
-        loss.backward()
-
-
-class Stop(Exception):
-    pass
-
-
 @pytest.mark.parametrize("engine", ["inplace", "batched"])
-@pytest.mark.parametrize("outcome", ["success", "exception", "interrupt"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_nothing_changes(example, engine, outcome):
     model, batch = example
     mixed_modes(model)
     kept = Snapshot(model)
-    calls = []
-
-    def closure():
-        random.random()
-        np.random.rand()
-        torch.rand(1)
-        calls.append(1)
-        if outcome != "success" and len(calls) == (3 if engine == "inplace" else 1):
-            if outcome == "exception":
-                raise Stop
-            signal.raise_signal(signal.SIGINT)
-        return loss_of(model, batch)
-
+    closure = Disturbed(lambda: loss_of(model, batch), outcome, 3 if engine == "inplace" else 1)
     directions = random_directions(model, 2, bias="match")
-
-    def probe():
-        return evaluate(model, closure, directions, grid(3, 0.5), engine=engine)
-
+    with closure.ending():
+        found = evaluate(model, closure, directions, grid(3, 0.5), engine=engine)
     if outcome == "success":
-        assert len(np.unique(probe().losses)) > 1
-    else:
-        with pytest.raises(Stop if outcome == "exception" else KeyboardInterrupt):
-            probe()
+        assert len(np.unique(found.losses)) > 1
     kept.check()
 
 

@@ -8,6 +8,7 @@ from curved import Encoder, Matrix, exact_hessian, trained
 from examples import MODELS, loss_of
 from hypothesis import given
 from hypothesis import strategies as st
+from once import Once
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -91,17 +92,6 @@ def test_a_transformer_with_default_attention(mode):
 
 
 def test_a_kernel_without_second_derivative_leads_to_differences(caplog):
-    class Once(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x**3
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx, delta):
-            return 3 * ctx.saved_tensors[0] ** 2 * delta
-
     model = nn.Linear(3, 1, bias=False).double()
 
     w = model.weight[0].detach()

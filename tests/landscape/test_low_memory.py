@@ -3,7 +3,6 @@
 import copy
 import gc
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from disturbed import OUTCOMES, Disturbed
 from examples import loss_of
 from torch import nn
 
@@ -188,11 +188,7 @@ def changed(before, after):
     return {kind for kind in before if before[kind] != after[kind]}
 
 
-class Stop(Exception):
-    pass
-
-
-@pytest.mark.parametrize("outcome", ["success", "exception", "interrupt"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_losses_are_the_same_and_nothing_changes(example, outcome):
     model, batch = example
     loss_of(model, batch).backward()
@@ -201,29 +197,15 @@ def test_losses_are_the_same_and_nothing_changes(example, outcome):
     lazy = random_directions(model, 2, bias="match", memory="low")
     expected = evaluate(model, lambda: loss_of(model, batch), plain, points, engine="inplace").losses
     before = state(model)
-    calls = []
-
-    def closure():
-        calls.append(1)
-        torch.rand(1)
-        if outcome != "success" and len(calls) == 3:
-            if outcome == "exception":
-                raise Stop
-            signal.raise_signal(signal.SIGINT)
-        return loss_of(model, batch)
-
+    closure = Disturbed(lambda: loss_of(model, batch), outcome, 3)
     for directions, options in ((lazy, {}), (plain, {"memory": "low"}), (lazy, {"memory": "normal"})):
-        calls.clear()
-        if outcome == "success":
+        closure.calls = 0
+        with closure.ending():
             found = evaluate_inplace(
                 model, ClosureTask(closure), all_moving(model, plain), directions, points.coordinates, **options
             )
+        if outcome == "success":
             np.testing.assert_array_equal(found.results()[0][:, 0], expected)
-        else:
-            with pytest.raises(Stop if outcome == "exception" else KeyboardInterrupt):
-                evaluate_inplace(
-                    model, ClosureTask(closure), all_moving(model, plain), directions, points.coordinates, **options
-                )
         assert changed(before, state(model)) == set()
 
 

@@ -1,12 +1,10 @@
 """What the further directions read from a model they leave bitwise as it was, also after an exception."""
 
 import copy
-import random
-import signal
 
-import numpy as np
 import pytest
 import torch
+from disturbed import OUTCOMES, Disturbed, mixed_modes
 from examples import loss_of
 from traces import state
 
@@ -23,10 +21,6 @@ from lrscape.landscape import (
 )
 
 
-class Stop(Exception):
-    pass
-
-
 def other(model, shift):
     moved = copy.deepcopy(model.state_dict())
     for value in moved.values():
@@ -38,12 +32,8 @@ def other(model, shift):
 @pytest.fixture
 def prepared(example):
     """A model in mixed modes with gradients for some of its parameters."""
-    model, batch = example
-    for i, module in enumerate(model.modules()):
-        module.training = i % 2 == 0
-    loss = sum((p.float() ** 2).sum() for i, p in enumerate(model.parameters()) if i % 3 and p.requires_grad)
-    loss.backward()
-    return model, batch
+    mixed_modes(example[0])
+    return example
 
 
 JOBS = {
@@ -61,31 +51,14 @@ JOBS = {
 
 
 @pytest.mark.parametrize("job", JOBS)
-@pytest.mark.parametrize("outcome", ["success", "exception", "interrupt"])
+@pytest.mark.parametrize("outcome", OUTCOMES)
 def test_probes_leave_no_trace(prepared, job, outcome):
     model, batch = prepared
     kept = state(model)
-    calls = 0
     last = 1 if job in {"gradient", "gradient_batch"} else 2
-
-    def closure():
-        nonlocal calls
-        calls += 1
-        random.random()
-        np.random.rand()
-        torch.rand(1)
-        loss = loss_of(model, batch)
-        if calls == last and outcome == "exception":
-            raise Stop
-        if calls == last and outcome == "interrupt":
-            signal.raise_signal(signal.SIGINT)
-        return loss
-
-    if outcome == "success":
+    closure = Disturbed(lambda: loss_of(model, batch), outcome, last)
+    with closure.ending():
         JOBS[job](model, closure)
-    else:
-        with pytest.raises(Stop if outcome == "exception" else KeyboardInterrupt):
-            JOBS[job](model, closure)
     assert state(model) == kept
 
 

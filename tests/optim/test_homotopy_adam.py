@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from steered_runs import problem, train
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from traces import state
 
@@ -13,26 +13,8 @@ from lrscape.landscape import kappa, preconditioned_sharpness
 from lrscape.optim import HomotopyAdam
 
 
-def problem():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
-    x = torch.randn(40, 4).double()
-    return model, x, (x.sum(1) > 0).long() + (x[:, 0] > 1).long()
-
-
-def train(model, optimizer, x, y, steps):
-    """Return the rate that each step takes."""
-    rates = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        rates.append([g["lr"] * f for g, f in zip(optimizer.param_groups, optimizer.factors, strict=True)])
-        optimizer.step(data=x, target=y, criterion=F.cross_entropy)
-    return rates
-
-
 def test_rates_are_at_the_margin_of_its_own_edge():
-    model, x, y = problem()
+    model, x, y = problem(torch.float64)
     groups = [{"params": model[0].parameters()}, {"params": [*model[1:].parameters()], "lr": 25.0}]
     optimizer = HomotopyAdam(groups, model, lr=100.0, interval=5, homotopy={"tolerance": 1e-9, "max_hvps": 60})
     optimizer.probe(lambda: F.cross_entropy(model(x), y))  # or the first step would be one of 100
@@ -50,8 +32,8 @@ def test_rates_are_at_the_margin_of_its_own_edge():
 
 
 def test_it_is_adam_below_the_edge():
-    model, x, y = problem()
-    twin, _, _ = problem()
+    model, x, y = problem(torch.float64)
+    twin, _, _ = problem(torch.float64)
     optimizer = HomotopyAdam(model.parameters(), model, lr=1e-4, betas=(0.8, 0.9), amsgrad=True)
     plain = torch.optim.Adam(twin.parameters(), lr=1e-4, betas=(0.8, 0.9), amsgrad=True)
     assert isinstance(optimizer, torch.optim.Adam)
@@ -66,7 +48,7 @@ def test_it_is_adam_below_the_edge():
 
 
 def test_an_outer_schedule_and_the_limit_take_the_smaller_rate():
-    model, x, y = problem()
+    model, x, y = problem(torch.float64)
     optimizer = HomotopyAdam(model.parameters(), model, lr=50.0)
     outer = CosineAnnealingLR(optimizer, 40)
     optimizer.probe(lambda: F.cross_entropy(model(x), y))
@@ -82,7 +64,7 @@ def test_an_outer_schedule_and_the_limit_take_the_smaller_rate():
 
 
 def test_published_rule():
-    model, x, y = problem()
+    model, x, y = problem(torch.float64)
     optimizer = HomotopyAdam(model.parameters(), model, lr=1e-3, criterion="kappa", target=5.0)
     expected = [1e-3]
     for t in range(6):
@@ -95,7 +77,7 @@ def test_published_rule():
 
 
 def test_a_probe_changes_nothing_but_the_factor():
-    model, x, y = problem()
+    model, x, y = problem(torch.float64)
     optimizer = HomotopyAdam(model.parameters(), model, interval=1)
     train(model, optimizer, x, y, 2)
     before, own = state(model), copy.deepcopy(optimizer.state_dict()["state"])
@@ -112,13 +94,13 @@ def test_a_probe_changes_nothing_but_the_factor():
 
 def test_state_resumes_bitwise_and_copies_go_on_alike():
     options = {"lr": 1.0, "interval": 3}
-    model, x, y = problem()
+    model, x, y = problem(torch.float64)
     expected = train(model, HomotopyAdam(model.parameters(), model, **options), x, y, 14)
-    half, _, _ = problem()
+    half, _, _ = problem(torch.float64)
     optimizer = HomotopyAdam(half.parameters(), half, **options)
     train(half, optimizer, x, y, 7)
     twin, other = copy.deepcopy((half, optimizer))  # now, as load_state_dict shares tensors
-    resumed, _, _ = problem()
+    resumed, _, _ = problem(torch.float64)
     resumed.load_state_dict(half.state_dict())
     again = HomotopyAdam(resumed.parameters(), resumed, **options)
     again.load_state_dict(optimizer.state_dict())
@@ -127,7 +109,7 @@ def test_state_resumes_bitwise_and_copies_go_on_alike():
 
 
 def test_a_rate_of_zero_stays_and_is_limited_when_it_rises():
-    model, x, y = problem()
+    model, x, y = problem(torch.float64)
     optimizer = HomotopyAdam(model.parameters(), model, lr=0.0)
     assert train(model, optimizer, x, y, 3) == [[0.0]] * 3
     optimizer.param_groups[0]["lr"] = 1e3
@@ -139,6 +121,6 @@ def test_a_rate_of_zero_stays_and_is_limited_when_it_rises():
     [({"margin": 2.0}, "margin"), ({"target": 0.0}, "target"), ({"max_lr_ratio": [1.0, 1.0]}, "max_ratio")],
 )
 def test_bad_options(options, match):
-    model, _, _ = problem()
+    model, _, _ = problem(torch.float64)
     with pytest.raises(ValueError, match=match):
         HomotopyAdam(model.parameters(), model, **options)

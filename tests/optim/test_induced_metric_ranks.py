@@ -1,5 +1,7 @@
 """Two ranks with half of a batch and half of the parameters each take the steps of one process."""
 
+import warnings
+
 import pytest
 import torch
 from ranks import run_ranks
@@ -54,6 +56,29 @@ def sharded(rank, ranks, name):
 def replicated(rank, ranks, name):
     model = nn.parallel.DistributedDataParallel(network())
     return train(model, slice(8 * rank, 8 * rank + 8), name)
+
+
+def one_fails(rank, ranks):
+    """The second rank announces nothing at one step, and two numbers at another."""
+    p = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    scheduler = InducedMetricLR(optimizer, embedding="log", on_error="skip")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for step in range(4):
+            p.grad = torch.full_like(p, 1.0 + step)
+            if step != 1 or rank == 0:
+                scheduler.use_loss(torch.ones(2) if step == 2 and rank == 1 else 2.0 + rank)
+            optimizer.step()
+            scheduler.step()
+    return p.detach().clone(), [d.reason for d in scheduler.history], [str(warning.message) for warning in caught]
+
+
+def test_a_loss_that_one_rank_lacks_is_skipped_by_both():
+    (first, seen, told), (second, also, said) = run_ranks(one_fails, 2)
+    assert seen == also == ["metric", "skipped", "skipped", "metric"]
+    assert torch.equal(first, second)
+    assert ["rank 1 could not" in "".join(told), "use_loss" in "".join(said)] == [True, True]
 
 
 @pytest.mark.parametrize("name", [*KINDS, "scheduler"])

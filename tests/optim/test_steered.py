@@ -289,6 +289,21 @@ def test_nothing_keeps_it_alive():
         gc.enable()
 
 
+def test_a_schedule_free_class_is_not_probed_at_its_average():
+    schedulefree = pytest.importorskip("schedulefree", reason="the package schedulefree is not installed")
+    model = make_model()
+    optimizer = steered(schedulefree.AdamWScheduleFree)(model.parameters(), model, interval=1, warmup=0, lr=0.01)
+    optimizer.train()
+    model(torch.ones(5, 3)).square().mean().backward()
+    optimizer.step()
+    optimizer.eval()
+    with pytest.raises(ValueError, match=r"is in eval mode.*call optimizer.train\(\) before probe"):
+        optimizer.probe(lambda: torch.tensor(1.0))
+    assert len(optimizer.history) == 0
+    optimizer.train()
+    assert optimizer.probe(lambda: torch.tensor(1.0)) is optimizer.history[0]  # the turn was not lost
+
+
 def test_make_must_give_a_landscape_scheduler():
     class Wrong(Steered, torch.optim.SGD):
         def __init__(self, model):

@@ -5,28 +5,10 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from steered_runs import problem, train
 
 from lrscape.optim import TopoAdamW
 from lrscape.schedulers import TopoCNNLR, TopoLR
-
-
-def problem():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
-    x = torch.randn(40, 4)
-    return model, x, (x.sum(1) > 0).long() + (x[:, 0] > 1).long()
-
-
-def train(model, optimizer, x, y, steps):
-    """Return the rate that each step takes."""
-    rates = []
-    for _ in range(steps):
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        rates.append([g["lr"] * f for g, f in zip(optimizer.param_groups, optimizer.factors, strict=True)])
-        optimizer.step(data=x, target=y, criterion=F.cross_entropy)
-    return rates
 
 
 def published_rates(history, rates, steps, low, high):

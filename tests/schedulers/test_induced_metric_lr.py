@@ -164,6 +164,32 @@ def test_a_loss_is_good_for_one_step(embedding):
     assert len(scheduler.history) == 1
 
 
+@pytest.mark.parametrize("embedding", ["log", "sqrt"])
+def test_what_fails_at_a_step_is_skipped_on_request(embedding):
+    p, optimizer, scheduler = start(embedding=embedding, on_error="skip")
+    weights = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for loss in (2.0, None, -1.0, "high", torch.ones(2), 3.0):
+            p.grad = torch.ones_like(p)
+            before, rate = p.item(), optimizer.param_groups[0]["lr"]
+            if loss is not None:
+                scheduler.use_loss(loss)
+            optimizer.step()
+            weights.append(before - p.item())
+            if scheduler.history[-1].reason == "skipped":
+                assert scheduler.history[-1].measurement == {}
+                assert weights[-1] == pytest.approx(rate)
+            scheduler.step()
+    told = [str(warning.message) for warning in caught if warning.category is RuntimeWarning]
+    assert len(told) == 1
+    assert told[0].startswith("InducedMetricLR could not measure at step 1 (ValueError: ")
+    assert "use_loss" in told[0]
+    assert [decision.reason for decision in scheduler.history] == ["metric", *["skipped"] * 4, "metric"]
+    expected = [metric_factor(0.1, embedding, loss) for loss in (2.0, 3.0)]
+    assert weights == pytest.approx([expected[0]] * 5 + expected[1:])
+
+
 def test_gradients_that_are_not_finite_slow_down():
     p, optimizer, scheduler = start(beta=0.0)
     with warnings.catch_warnings(record=True) as caught:
