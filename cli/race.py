@@ -21,7 +21,7 @@ BATCH = 64
 ARMS: dict[str, Callable[[Optimizer, nn.Module, int], LRScheduler]] = {
     "constant": lambda optimizer, _model, _steps: LambdaLR(optimizer, lambda _: 1.0),
     "cosine": lambda optimizer, _model, steps: CosineAnnealingLR(optimizer, steps),
-    "TopoLR": lambda optimizer, model, _steps: TopoLR(optimizer, model),
+    "TopoLR": lambda optimizer, model, _steps: TopoLR(optimizer, model, interval=50),
 }
 
 

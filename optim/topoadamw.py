@@ -51,7 +51,7 @@ class TopoAdamW(Steered, AdamW):
         model: The model that the parameters belong to.
         lr: As in AdamW.
         weight_decay: As in AdamW, whose own default is .01; this one is the paper's.
-        interval: Steps between probes, T.
+        interval: Steps between probes, T; by default 50 in the published preset, else 100, or 200 with TopoCNN.
         probe_kwargs: ``span`` (.12); ``grid_size`` (15) and ``n_samples`` (16 in the published preset, else 0) of the
             sparse probe; ``tda_grid_size`` (7 in the published preset, else 15) with TopoCNN.
         max_lr_ratio: Upper bound of the factor, one number or one per group.
@@ -87,7 +87,7 @@ class TopoAdamW(Steered, AdamW):
         lr: float | Tensor = 1e-3,
         weight_decay: float = 5e-4,
         *,
-        interval: int = 50,
+        interval: int | None = None,
         probe_kwargs: Mapping[str, Any] | None = None,
         max_lr_ratio: Bound = 1.0,
         min_lr_ratio: Bound | None = None,

@@ -90,12 +90,7 @@ def ablation(title: str, kind: str, against: str = "topo", workloads: tuple[str,
 
 
 ARMS: dict[str, Arm] = {
-    **{
-        f"topo-samples-{n}": ablation(
-            f"nine points and {n} more", f"topo-samples-{n}", workloads=MANY if n == 16 else QUICK
-        )
-        for n in (4, 8, 16, 32)
-    },
+    **{f"topo-samples-{n}": ablation(f"nine points and {n} more", f"topo-samples-{n}") for n in (4, 8, 16, 32)},
     **{
         f"topo-interval-{n}": ablation(f"T = {n}", f"topo-interval-{n}", workloads=QUICK if n == 50 else MANY)
         for n in (10, 25, 50, 100, 200)
