@@ -16,6 +16,8 @@ from .induced_metric_lr import InducedMetricLR
 from .layer_groups import layer_param_groups
 from .per_layer_homotopy import PerLayerHomotopyLR
 from .per_layer_measurement import PerLayerMeasurement
+from .per_layer_topo import PerLayerTopoLR
+from .per_layer_topo_measurement import PerLayerTopoMeasurement
 from .planned_rates import planned_rates
 from .river import RiverLR
 from .schedules import cosine, linear_warmup, multi_stage, wsd, wsd_s
@@ -44,6 +46,8 @@ __all__ = [
     "LandscapeLR",
     "PerLayerHomotopyLR",
     "PerLayerMeasurement",
+    "PerLayerTopoLR",
+    "PerLayerTopoMeasurement",
     "RiverLR",
     "RiverMeasurement",
     "RunningAverage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -38,3 +39,24 @@ def layer_param_groups(model: nn.Module, *, parameters: ParameterChoice = None, 
         layer = id(slot.module)
         groups.setdefault(layer, {"params": [], "layer": names[layer], **options})["params"].append(slot.parameter)
     return list(groups.values())
+
+
+def named_by_layer(groups: Sequence[Mapping[str, Any]], values: Sequence[float]) -> dict[str, float]:
+    """Name one number for each parameter group by its layer, or by its place where it has none.
+
+    Args:
+        groups: Parameter groups of an optimizer.
+        values: One for each of the first of them.
+
+    Returns:
+        The numbers by name.
+
+    Example:
+        >>> named_by_layer([{"layer": "0"}, {"layer": ""}, {}], [1.0, 2.0, 3.0])
+        {'layer 0': 1.0, 'layer of the model itself': 2.0, 'group 2': 3.0}
+    """
+    layers = [group.get("layer") for group in groups]
+    names = [
+        f"group {i}" if layer is None else f"layer {layer or 'of the model itself'}" for i, layer in enumerate(layers)
+    ]
+    return dict(zip(names, values, strict=False))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from statistics import median
-from typing import Unpack
+from typing import Any, Unpack
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from .curvature import CurvatureLR, CurvatureOptions
 from .curvature_measurement import shares
 from .history import Decision
+from .layer_groups import named_by_layer
 from .per_layer_measurement import PerLayerMeasurement, measure_group_kappa, measure_group_sharpness
 
 INTERVAL = 60  # per eigenvalue that is measured, of which there are one per group and one of the whole
@@ -130,22 +131,10 @@ class PerLayerHomotopyLR(CurvatureLR):
             self._vectors = vectors
         return found
 
-    def observe(self, measurement: PerLayerMeasurement) -> Decision:
-        """Update the factors by a measurement, and record why.
-
-        Args:
-            measurement: What :meth:`measure` returned.
-
-        Returns:
-            The record that was added to ``history``.
-        """
-        decision = super().observe(measurement)
-        decision.measurement.pop("groups")
-        for i, (group, value) in enumerate(zip(self.optimizer.param_groups, measurement.groups, strict=False)):
-            layer = group.get("layer")
-            name = f"group {i}" if layer is None else f"layer {layer or 'of the model itself'}"
-            decision.measurement[name] = value
-        return decision
+    def _record(self, numbers: dict[str, Any], reason: str) -> Decision:
+        """Record the groups' curvature by name; whoever listens to the history gets plain numbers."""
+        values = numbers.pop("groups", ())
+        return super()._record({**numbers, **named_by_layer(self.optimizer.param_groups, values)}, reason)
 
     def decide_kappa(self, measurement: PerLayerMeasurement) -> str:
         """Apply the published rule.

@@ -79,6 +79,7 @@ class PlaneLR(LandscapeLR):
         if not brake > 1:
             raise ValueError(f"brake must be above 1, got {brake}")
         check_batch_norm(batch_norm)
+        parameters = parameters if parameters is None or callable(parameters) else list(parameters)
         slots = movable(model, parameters)
         warn_of_strangers(optimizer, model)
         published = preset == "published"

@@ -10,6 +10,7 @@ from lrscape.schedulers import (
     CurvatureWarmup,
     HomotopyLR,
     PerLayerHomotopyLR,
+    PerLayerTopoLR,
     TopoCNNLR,
     TopoLR,
     ValleyLR,
@@ -22,6 +23,7 @@ ONLINE = {"grid_size": 5, "min_samples": 3, "retrain_every": 3, "train_steps": 1
 FACTORIES = {
     "TopoLR": TopoLR,
     "TopoLR published": partial(TopoLR, preset="published"),
+    "PerLayerTopoLR": PerLayerTopoLR,
     "TopoCNNLR": partial(TopoCNNLR, **ONLINE),
     "TopoCNNLR published": partial(TopoCNNLR, preset="published", **ONLINE),
     "RiverLR": river,

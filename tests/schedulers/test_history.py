@@ -73,7 +73,7 @@ def test_lines_are_strict_json(measurement):
 
 
 def test_wrappers_without_hooks_are_looked_through():
-    from lrscape.landscape.stability import unwrapped
+    from lrscape.landscape.stability import stability_factor, unwrapped
 
     class Wrapper(torch.optim.Optimizer):
         def __init__(self, optimizer):
@@ -81,6 +81,7 @@ def test_wrappers_without_hooks_are_looked_through():
 
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     assert unwrapped(Wrapper(Wrapper(optimizer))) is optimizer
+    assert stability_factor(Wrapper(optimizer)) == 2
     optimizer.optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     assert unwrapped(optimizer) is optimizer
     empty = Wrapper(None)

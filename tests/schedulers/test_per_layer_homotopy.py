@@ -9,8 +9,9 @@ from examples import MODELS, loss_of
 from torch import nn
 from traces import state
 
+from lrscape.integrations import record
 from lrscape.landscape import by_layer, kappa, preconditioned
-from lrscape.schedulers import PerLayerHomotopyLR, layer_param_groups
+from lrscape.schedulers import History, PerLayerHomotopyLR, layer_param_groups
 
 
 class Layers(nn.Module):
@@ -158,3 +159,14 @@ def test_names_of_groups():
     assert [group["layer"] for group in layer_param_groups(model, parameters=["qkv"])] == ["qkv"]
     model, _ = MODELS["spectral"]()
     assert [group["layer"] for group in layer_param_groups(model)] == ["0", "2"]
+
+
+def test_whoever_listens_gets_the_layers_by_name(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    scheduler = PerLayerHomotopyLR(torch.optim.SGD(layer_param_groups(model), lr=0.1), model)
+    end = record(scheduler, tmp_path / "run.jsonl")
+    decision = scheduler.probe(lambda: model(torch.ones(4, 2)).square().mean())
+    end()
+    assert {"layer 0", "layer 2"} <= set(decision.measurement)
+    assert History.from_jsonl(tmp_path / "run.jsonl")[-1].measurement == decision.measurement

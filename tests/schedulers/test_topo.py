@@ -264,6 +264,18 @@ def test_a_rate_that_the_user_sets_stays_set():
     assert optimizer.param_groups[0]["lr"] == 0.123
 
 
+def test_parameters_may_be_an_iterator():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    losses = []
+    for chosen in (iter([model[0].weight]), [model[0].weight]):
+        scheduler = TopoLR(torch.optim.SGD(model.parameters(), lr=0.1), model, parameters=chosen, interval=1, warmup=0)
+        closure = lambda: model(torch.ones(4, 2)).square().mean()  # noqa: E731
+        losses.append([scheduler.measure(closure) for _ in range(2)])
+    assert [found.curvature for found in losses[0]] == [found.curvature for found in losses[1]]
+    assert losses[0][0].curvature != losses[0][1].curvature
+
+
 def test_frozen_batch_norm_and_tied_parameters():
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4))
     model[2].weight = model[0].weight

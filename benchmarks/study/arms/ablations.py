@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from lrscape.schedulers import TopoLR
+from lrscape.schedulers import PerLayerTopoLR, TopoLR
 from lrscape.schedulers.topo import TopoMeasurement
 
 from .descents import sharpness_aware
@@ -69,6 +69,7 @@ KINDS: dict[str, Kind] = {
     "topo-raw": changed(smoothing=0.0),
     "topo-smooth": changed(smoothing=0.9),
     **{f"topo-part-{n}": changed(1.1, n) for n in (2, 4, 16)},
+    "topo-layers": Kind(partial(topo, kind=PerLayerTopoLR, layers=True), cost=2.0),
     "topo-sam": Kind(partial(topo, descent=sharpness_aware), cost=2.2),
     **{f"topo-published-samples-{n}": published(samples=n) for n in (0, 4, 8, 32)},
     **{f"topo-published-interval-{n}": published(interval=n) for n in (10, 25, 100, 200)},
@@ -105,6 +106,7 @@ ARMS: dict[str, Arm] = {
         )
         for n in (2, 4, 16)
     },
+    "topo-layers": ablation("a factor for each layer", "topo-layers", workloads=MANY),
     "topo-sam": ablation("TopoLR with SAM, against SAM", "topo-sam", "sam", MANY),
     **{
         f"topo-published-samples-{n}": ablation(

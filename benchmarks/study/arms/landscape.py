@@ -93,9 +93,12 @@ def topo(
     optimizer, start = setting.base(layers=layers), warmup(setting.budget)
     inner = ramp(optimizer, start, level)
     # one point after the other, so that forward passes can be counted
-    options: dict[str, Any] = {"preset": preset, "seed": setting.seed, "inner": inner, "engine": "inplace"}
-    if preset == "corrected":
-        options |= {"interval": max(LEAST, setting.budget // PROBES), "warmup": start}
+    options: dict[str, Any] = {"seed": setting.seed, "inner": inner, "engine": "inplace"}
+    options |= (
+        {"preset": preset}
+        if preset == "published"
+        else {"interval": max(LEAST, setting.budget // PROBES), "warmup": start}
+    )
     scheduler = kind(optimizer, setting.model, **options | dict(changes or {}))
     return Steered(setting, scheduler, part, None if descent is None else descent(setting))
 
