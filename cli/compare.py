@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .columns import columns, number, place
 from .describe import describe, differences, only
 from .failures import UsageError
+from .headless import draw_without_window
 from .options import positive
 from .output import Output, add_output_options
 from .plot import load_surface
@@ -142,10 +142,7 @@ def draw(surfaces: dict[Path, LossSurface], names: dict[Path, str], arguments: a
         names: Likewise.
         arguments: Of the command.
     """
-    if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
-        import matplotlib as mpl
-
-        mpl.use("Agg")
+    draw_without_window()
     from matplotlib import pyplot as plt
 
     from .. import viz

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .curvature_table import as_lines, as_record
 from .destination import check_destination, save_somewhere
 from .failures import UsageError
+from .headless import draw_without_window
 from .measurement import add_loading, add_what, prepare
 from .options import positive, positive_whole
 from .output import Output, add_output_options
@@ -91,7 +93,7 @@ def add_parser(subparsers: Any) -> None:
     files.add_argument(
         "-o", "--out", type=Path, default=Path("curvature.npz"), help="the result (default: curvature.npz)"
     )
-    files.add_argument("--overwrite", action="store_true", help="replace OUT, and saved directions, if they exist")
+    files.add_argument("--overwrite", action="store_true", help="replace OUT, directions and figures that exist")
     files.add_argument(
         "--save-directions", type=Path, metavar="FILE", help="write the two sharpest directions, for lrscape probe"
     )
@@ -163,8 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Output(arguments) as output:
         check_destination(out, overwrite=arguments.overwrite)
         check_target(arguments.save_directions, "--save-directions", overwrite=arguments.overwrite)
-        if not arguments.no_figures:
-            make_folder(arguments.figures)
+        figures = {} if arguments.no_figures else plan(arguments)
         from .curvature_estimates import estimate, save
 
         measurement = prepare(arguments, arguments.checkpoint, output)
@@ -175,27 +176,41 @@ def run(arguments: argparse.Namespace) -> int:
         save_somewhere(lambda path: save(path, found, record), out)
         if arguments.save_directions is not None:
             found.directions.save(arguments.save_directions)
-        record["figures"] = [] if arguments.no_figures else [str(path) for path in draw_all(found, arguments)]
+        record["figures"] = [str(path) for path in draw_all(found, figures, arguments.dpi)]
         output.result(record, as_lines(record))
     return 0
 
 
-def draw_all(found: Estimates, arguments: argparse.Namespace) -> list[Path]:
+def plan(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Name the files of the figures, and make sure that they can be written before anything is measured.
+
+    Args:
+        arguments: Of this command, which name a folder; it is made if needed.
+
+    Returns:
+        Kinds of figures and their files.
+    """
+    make_folder(arguments.figures)
+    kinds = {"spectrum": not arguments.no_density, "layers": not arguments.no_layers}
+    stem: str = arguments.out.stem
+    files = {kind: arguments.figures / f"{stem}-{kind}.{arguments.format}" for kind, asked in kinds.items() if asked}
+    for target in files.values():
+        check_target(target, "--figures", overwrite=arguments.overwrite)
+    return files
+
+
+def draw_all(found: Estimates, figures: Mapping[str, Path], dpi: float) -> list[Path]:
     """Draw the spectrum and the layers, as far as they were measured.
 
     Args:
         found: The estimates.
-        arguments: Of this command.
+        figures: Kinds of figures and their files.
+        dpi: Pixels per inch.
 
     Returns:
         The files.
     """
-    import sys
-
-    if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
-        import matplotlib as mpl
-
-        mpl.use("Agg")
+    draw_without_window()
     from matplotlib import pyplot as plt
 
     from .. import viz
@@ -206,13 +221,11 @@ def draw_all(found: Estimates, arguments: argparse.Namespace) -> list[Path]:
     if found.layers:
         whole = float(found.largest.eigenvalues[0])
         drawn["layers"] = lambda: viz.layer_sharpness(found.layers, whole=whole)
-    files = []
-    for kind, function in drawn.items():
-        axes = function()
-        path = arguments.figures / f"{arguments.out.stem}-{kind}.{arguments.format}"
+    wanted = [kind for kind in figures if kind in drawn]
+    for kind in wanted:
+        axes = drawn[kind]()
         try:
-            viz.save(axes, path, dpi=arguments.dpi)
+            viz.save(axes, figures[kind], dpi=dpi)
         finally:
             plt.close(axes.figure)
-        files.append(path)
-    return files
+    return [figures[kind] for kind in wanted]

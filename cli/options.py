@@ -35,6 +35,47 @@ def odd(text: str) -> int:
     return number
 
 
+def as_number(text: str) -> float:
+    """Read any number, for readers that say themselves what they need.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number; NaN where it is none, which fits into no range.
+
+    Example:
+        >>> as_number("0.5"), as_number("half")
+        (0.5, nan)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def not_negative(text: str) -> float:
+    """Read a number that may be 0.
+
+    Args:
+        text: The argument.
+
+    Returns:
+        The number.
+
+    Raises:
+        argparse.ArgumentTypeError: If it is negative, infinite or no number.
+
+    Example:
+        >>> not_negative("0")
+        0.0
+    """
+    number = as_number(text)
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    return number
+
+
 def positive(text: str) -> float:
     """Read a positive number.
 
@@ -51,10 +92,7 @@ def positive(text: str) -> float:
         >>> positive("0.5")
         0.5
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = as_number(text)
     if not (math.isfinite(number) and number > 0):
         raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
     return number

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .destination import check_destination
+from .headless import draw_without_window
 from .marks import figure_of, mark_anchors
 from .options import positive, some_of
 from .output import Output, add_output_options
@@ -213,10 +213,7 @@ def draw(
         dpi: Pixels per inch.
         **options: Further arguments of the kind's function.
     """
-    if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
-        import matplotlib as mpl
-
-        mpl.use("Agg")
+    draw_without_window()
     from matplotlib import pyplot as plt
 
     from .. import viz

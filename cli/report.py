@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .destination import check_destination
 from .failures import UsageError
+from .headless import draw_without_window
 from .histories import read_history
 from .measurement import add_how, add_loading, add_what
+from .nearby_history import Told
 from .options import odd, positive
 from .output import Output, add_output_options
 from .together import rank
-
-if TYPE_CHECKING:  # torch is slow to import, and --help does without
-    from ..schedulers import Decision
 
 EPILOG = """\
 examples:
@@ -32,8 +30,11 @@ The page shows for each checkpoint the surface around it, the Hessian, the topol
 and where all of that comes from: options, versions, and the hash of the file. It is one HTML file without scripts that
 asks for nothing from the network; whatever names it prints are escaped.
 
-A history is taken from --history, a file of scheduler.history.to_jsonl(), else from the scheduler's state in the
-checkpoint. What could not be measured is named on the page, with the reason.
+A history is taken from --history, a file of scheduler.history.to_jsonl() or of record(scheduler, FILE). Without it,
+from the scheduler's state in the checkpoint, which a .jsonl file of the same run beside it completes; else from
+the file beside it that has its name (model.jsonl for model.pt); else, for the last checkpoint given of a folder, from
+the only .jsonl file there that holds decisions. The page says which it was. What could not be measured is named on the
+page, with the reason.
 """
 
 
@@ -67,7 +68,10 @@ def add_parser(subparsers: Any) -> None:
     add_how(parser)
     files = add_loading(parser)
     files.add_argument(
-        "--history", type=Path, metavar="FILE", help="the learning rate's history, a .jsonl file (last checkpoint's)"
+        "--history",
+        type=Path,
+        metavar="FILE",
+        help="learning rates of the last checkpoint, .jsonl (default: see below)",
     )
     files.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="the page (default: report.html)")
     files.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
@@ -96,11 +100,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with Output(arguments) as output:
         check_destination(out, overwrite=arguments.overwrite)
-        given: list[Decision] | None = None if arguments.history is None else read_history(arguments.history)
-        if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
-            import matplotlib as mpl
-
-            mpl.use("Agg")
+        given = None
+        if arguments.history is not None:
+            given = Told(read_history(arguments.history), str(arguments.history))
+        draw_without_window()
         from .. import viz
         from ..landscape.files import atomic_write
         from .report_body import body
@@ -109,7 +112,17 @@ def run(arguments: argparse.Namespace) -> int:
 
         start = time.perf_counter()
         paths = list(dict.fromkeys(arguments.checkpoints))
-        chapters = [measure_all(path, arguments, output, given if path == paths[-1] else None) for path in paths]
+        last = {Path(path).parent: path for path in paths}  # of each folder
+        chapters = [
+            measure_all(
+                path,
+                arguments,
+                output,
+                given if path == paths[-1] else None,
+                shared=given is None and last[Path(path).parent] == path,
+            )
+            for path in paths
+        ]
         seconds = time.perf_counter() - start
         story = [
             ("command", shlex.join(["lrscape", *arguments.words])),
@@ -129,13 +142,15 @@ def run(arguments: argparse.Namespace) -> int:
                     "sha256": chapter.digest,
                     "center": chapter.surface.center,
                     "missing": dict(chapter.missing),
-                    "decisions": len(chapter.history),
+                    "decisions": 0 if chapter.history is None else len(chapter.history.decisions),
+                    "history": None if chapter.history is None else chapter.history.source,
                 }
                 for chapter in chapters
             ],
             "seconds": seconds,
         }
         lines = [(chapter.name, f"loss {chapter.surface.center:.6g}") for chapter in chapters]
+        lines += [("history", f"of {c.name}: {c.history.source}") for c in chapters if c.history is not None]
         lines += [("not shown", f"{what} of {c.name}: {why}") for c in chapters for what, why in c.missing.items()]
         lines += [("time", f"{seconds:.1f} s"), ("saved", f"{out} ({out.stat().st_size / 2**20:.1f} MiB)")]
         output.result(record, lines)

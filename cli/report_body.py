@@ -79,10 +79,11 @@ def _chapter(chapter: Chapter, name: str, log: bool) -> list[str]:
     parts.append(facts([line for line in told if line[0] != "saved"]))
     parts += _curvature(chapter)
     parts += _topology(chapter, name, log)
-    if chapter.history:
+    if chapter.history is not None:
         parts.append(heading(3, "Learning rate"))
-        count = f"{len(chapter.history)} decision{'' if len(chapter.history) == 1 else 's'}"
-        parts += _drawn(f"The learning rate, {count}.", lambda: viz.lr_trace(chapter.history))
+        decisions, source = chapter.history.decisions, chapter.history.source
+        count = f"{len(decisions)} decision{'' if len(decisions) == 1 else 's'}"
+        parts += _drawn(f"The learning rate, {count}, from {source}.", lambda: viz.lr_trace(decisions))
     parts += [paragraph(f"{WORDS[what]} is not shown: {why}.", note=True) for what, why in chapter.missing.items()]
     parts.append(heading(3, "Where it comes from"))
     parts.append(facts([*_file(chapter), *_origin(surface.provenance)]))

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .histories import find_history
 from .measurement import Measurement, prepare
+from .nearby_history import Told, history_of
 from .output import Output
 
 if TYPE_CHECKING:  # slow to import, and --help does without
     from ..landscape import CheckpointReport, LossSurface
-    from ..schedulers import Decision
     from ..tda import Profile
     from .curvature_estimates import Estimates
 
@@ -49,7 +48,7 @@ class Chapter:
         surface: Around it.
         curvature: The record of ``lrscape curvature``, and the estimates; None if they are missing.
         profile: Topology of the surface; None if it is missing.
-        history: Decisions of its scheduler; empty if none were found.
+        history: Decisions of its scheduler, and where they come from; None if none were found.
         missing: What could not be measured, and why.
     """
 
@@ -60,11 +59,13 @@ class Chapter:
     surface: LossSurface
     curvature: tuple[dict[str, Any], Estimates] | None = None
     profile: Profile | None = None
-    history: list[Decision] = field(default_factory=list)
+    history: Told | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def measure_all(path: str, arguments: argparse.Namespace, output: Output, history: list[Decision] | None) -> Chapter:
+def measure_all(
+    path: str, arguments: argparse.Namespace, output: Output, history: Told | None, *, shared: bool = True
+) -> Chapter:
     """Measure everything about one checkpoint.
 
     Args:
@@ -72,6 +73,7 @@ def measure_all(path: str, arguments: argparse.Namespace, output: Output, histor
         arguments: Of the command.
         output: For notes.
         history: Of its learning rate, if it is known.
+        shared: Whether a history in its folder that does not have its name counts as its own.
 
     Returns:
         The chapter; what could not be measured is named in it.
@@ -87,7 +89,7 @@ def measure_all(path: str, arguments: argparse.Namespace, output: Output, histor
     noise = None if surface.standard_error is None else surface.standard_error.reshape(surface.values.shape)
     _attempt(chapter, "profile", output, lambda: tda.profile(surface.values, noise))
     if history is None:
-        _attempt(chapter, "history", output, lambda: find_history(path, arguments.unsafe_load))
+        _attempt(chapter, "history", output, lambda: history_of(path, arguments.unsafe_load, shared=shared))
     else:
         chapter.history = history
     return chapter
@@ -97,7 +99,7 @@ def _attempt(chapter: Chapter, what: str, output: Output, measure: Callable[[], 
     """Fill a part of the chapter, or say why it stays empty."""
     try:
         setattr(chapter, what, measure())
-    except (ValueError, RuntimeError, NotImplementedError) as error:
+    except (ValueError, RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
         reason = " ".join(str(error).split()) or type(error).__name__
         chapter.missing[what] = reason
         output.note(f"{what} of {chapter.name} is left out: {reason}")

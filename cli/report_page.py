@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unicodedata import category
 
 # The browser itself then refuses scripts and requests, whatever stood in a name.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -57,7 +58,8 @@ def escaped(text: object) -> str:
     """Make any text safe, in an attribute, too.
 
     Args:
-        text: What is to be read as it is; characters that no document may hold become replacement marks.
+        text: What is to be read as it is; controls, lone surrogates and others that act unseen, such as those that
+            reverse the direction of writing, become replacement marks. Spaces of every width stay.
 
     Returns:
         HTML.
@@ -67,7 +69,8 @@ def escaped(text: object) -> str:
         '&lt;b&gt; &amp; &quot;c&quot;'
     """
     clean = "".join(
-        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in str(text)
+        letter if letter.isprintable() or letter in "\n\t" or category(letter) == "Zs" else "\N{REPLACEMENT CHARACTER}"
+        for letter in str(text)
     )
     return html.escape(clean, quote=True)
 

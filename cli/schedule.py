@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .columns import columns, number
 from .failures import UsageError
-from .options import positive, positive_whole
+from .headless import draw_without_window
+from .options import as_number, positive, positive_whole
 from .output import Output, add_output_options
 from .schedule_kinds import maker, named
 from .targets import check_figure
@@ -109,10 +108,7 @@ def fraction(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: If it is anything else.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = as_number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value
@@ -200,10 +196,7 @@ def draw(
         least: Bound of the best constant rate.
         arguments: Of the command.
     """
-    if "matplotlib.pyplot" not in sys.modules:  # in a process of our own: no window, and no display needed
-        import matplotlib as mpl
-
-        mpl.use("Agg")
+    draw_without_window()
     from matplotlib import pyplot as plt
 
     from .. import viz

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import positive, positive_whole
+from .options import as_number, not_negative, positive, positive_whole
 from .output import Output, add_output_options
 from .plot import FORMATS, KINDS, draw, file_name, load_surface, make_folder
+from .targets import check_target
 from .tda_table import as_record, as_row, short_names, table
 
 if TYPE_CHECKING:  # slow to import, and --help does without
@@ -74,29 +75,8 @@ def add_parser(subparsers: Any) -> None:
     figures.add_argument("--most", type=positive_whole, default=10, help="basins that a figure shows (default: 10)")
     figures.add_argument("--format", choices=FORMATS, default="png", help="default: png")
     figures.add_argument("--dpi", type=positive, default=300.0, help="pixels per inch (default: 300)")
+    figures.add_argument("--overwrite", action="store_true", help="replace figures that exist")
     add_output_options(parser)
-
-
-def not_negative(text: str) -> float:
-    """Read a number that may be 0.
-
-    Args:
-        text: The argument.
-
-    Returns:
-        The number.
-
-    Raises:
-        argparse.ArgumentTypeError: If it is negative, infinite or no number.
-
-    Example:
-        >>> not_negative("0")
-        0.0
-    """
-    number = _number(text)
-    if not (math.isfinite(number) and number >= 0):
-        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
-    return number
 
 
 def probability(text: str) -> float:
@@ -115,7 +95,7 @@ def probability(text: str) -> float:
         >>> probability("0.95")
         0.95
     """
-    number = _number(text)
+    number = as_number(text)
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"must be a probability between 0 and 1, such as 0.95, got {text!r}")
     return number
@@ -136,6 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Output(arguments) as output:
         surfaces = {path: load_surface(path) for path in dict.fromkeys(arguments.surfaces)}
         names = short_names(list(surfaces))
+        figures = {} if arguments.out is None else plan(surfaces, names, arguments)
         records, rows = [], []
         for path, surface in surfaces.items():
             try:
@@ -146,12 +127,9 @@ def run(arguments: argparse.Namespace) -> int:
                 output.note(f"{path} has no standard errors, so every feature counts as real; --noise sets a level")
             records.append(as_record(path, surface, profile, source))
             rows.append(as_row(names[path], profile))
-        files: list[Path] = []
-        if arguments.out is not None:
-            make_folder(arguments.out)
-            for path, surface in surfaces.items():
-                files += draw_all(surface, names[path], arguments)
-        drawn = [str(file) for file in files]
+        for target, (surface, kind) in figures.items():
+            draw_one(surface, kind, target, arguments)
+        drawn = [str(file) for file in figures]
         record = {"confidence": arguments.confidence, "cells": arguments.cells, "surfaces": records, "files": drawn}
         output.result(record, [*table(rows), *[("figure", file) for file in drawn]])
     return 0
@@ -184,30 +162,40 @@ def measure(surface: LossSurface, arguments: argparse.Namespace) -> tuple[Profil
     return tda.profile(surface.values, noise, cells=arguments.cells, confidence=arguments.confidence), source
 
 
-def draw_all(surface: LossSurface, name: str, arguments: argparse.Namespace) -> list[Path]:
-    """Draw every figure that fits one surface.
+def plan(
+    surfaces: Mapping[Path, LossSurface], names: Mapping[Path, str], arguments: argparse.Namespace
+) -> dict[Path, tuple[LossSurface, str]]:
+    """Choose the figures that fit, and make sure that they can be written before anything is computed.
+
+    Args:
+        surfaces: By their files.
+        names: For the figures' files.
+        arguments: Of this command, which name a folder; it is made if needed.
+
+    Returns:
+        The file of each figure, with its surface and kind.
+    """
+    make_folder(arguments.out)
+    figures = {
+        arguments.out / file_name(names[path], kind, None, arguments.format): (surface, kind)
+        for path, surface in surfaces.items()
+        for kind in FIGURES
+        if KINDS[kind].fits(surface)
+    }
+    for target in figures:
+        check_target(target, "--out", overwrite=arguments.overwrite)
+    return figures
+
+
+def draw_one(surface: LossSurface, kind: str, target: Path, arguments: argparse.Namespace) -> None:
+    """Draw one figure.
 
     Args:
         surface: The surface.
-        name: Its name, for those of the files.
+        kind: Of the figure.
+        target: Its file.
         arguments: Of this command.
-
-    Returns:
-        The files.
     """
-    files = []
     shared = {"noise": arguments.noise, "confidence": arguments.confidence, "cells": arguments.cells}
-    for kind in FIGURES:
-        if KINDS[kind].fits(surface):
-            target = arguments.out / file_name(name, kind, None, arguments.format)
-            number = {"most": arguments.most} if kind in {"mergetree", "basins"} else {}
-            draw(surface, kind, target, log=arguments.log, metric=None, dpi=arguments.dpi, **shared, **number)
-            files.append(target)
-    return files
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    number = {"most": arguments.most} if kind in {"mergetree", "basins"} else {}
+    draw(surface, kind, target, log=arguments.log, metric=None, dpi=arguments.dpi, **shared, **number)

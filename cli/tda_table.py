@@ -15,7 +15,7 @@ LISTED = 3  # depths and barriers of so many basins stand in the table; --json h
 
 
 def short_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Name surfaces by their files where that tells them apart, else by their paths.
+    """Name surfaces by their files where that tells them apart, else by their paths, else with a number.
 
     Args:
         paths: Files, each once.
@@ -30,9 +30,15 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
     stems = {path: path.stem for path in paths}
     if len(set(stems.values())) == len(paths):
         return stems
-    return {
-        path: "-".join(part for part in path.with_suffix("").parts if part not in {"/", "..", "."}) for path in paths
-    }
+    names: dict[Path, str] = {}
+    for path in paths:
+        name = "-".join(part for part in path.with_suffix("").parts if part not in {"/", "..", "."})
+        free, number = name, 1
+        while free in names.values():
+            number += 1
+            free = f"{name}~{number}"
+        names[path] = free
+    return names
 
 
 def as_record(path: Path, surface: LossSurface, profile: Profile, source: str | float | None) -> dict[str, Any]:

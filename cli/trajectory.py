@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .destination import check_destination, save_somewhere
 from .failures import UsageError
 from .measurement import Checkpoints, Measurement, add_files, add_how, add_what, prepare, warn_of_statistics
-from .options import at_least_3
+from .options import at_least_3, not_negative
 from .output import Output, add_output_options
 from .resumption import check_resumption, drop_partial, resumable
 from .targets import check_figure
@@ -63,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
     where = parser.add_argument_group("where to measure")
     where.add_argument("--grid", type=at_least_3, default=25, metavar="N", help="N×N points (default: 25)")
     where.add_argument(
-        "--margin", type=_margin, default=0.25, help="room around the path, as a fraction of it (default: 0.25)"
+        "--margin", type=not_negative, default=0.25, help="room around the path, as a fraction of it (default: 0.25)"
     )
     where.add_argument(
         "--center", choices=("final", "mean"), default="final", help="origin: the last checkpoint, or the mean of all"
@@ -79,16 +79,6 @@ def add_parser(subparsers: Any) -> None:
     files.add_argument("--figure", type=Path, metavar="FILE", help="draw contour and path: .png, .pdf or .svg")
     files.add_argument("--log", action="store_true", help="logarithmic losses in the figure")
     add_output_options(parser)
-
-
-def _margin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number from 0 up, got {text!r}")
-    return value
 
 
 def in_order(paths: Sequence[str]) -> list[str]:

@@ -141,8 +141,8 @@ def _draw(
 
 def _key(classes: Classes, dimension: int, theme: Theme) -> Artist:
     above = int(classes.above[dimension].sum())
-    count = (
-        f"{above} above the noise, {len(classes.above[dimension]) - above} within" if classes.filtered else f"{above}"
-    )
+    within = len(classes.above[dimension]) - above
+    faint = f"{within} within (faint)" if within else "none within"
+    count = f"{above} above the noise, {faint}" if classes.filtered else f"{above}"
     color = theme.series[dimension % len(theme.series)]
     return Line2D([], [], color=color, linewidth=3, label=f"H{chr(0x2080 + dimension)}: {count}")

@@ -88,7 +88,7 @@ def layer_sharpness(
         if np.nansum(reach) > 0:
             _whiskers(ax, rows[finite], shown, reach[finite], left, theme)
         ax.barh(rows[~finite], 1.0, transform=ax.get_yaxis_transform(), **missing_style(theme))
-        ax.set(ylim=(len(chosen) - 0.4, -0.6), yticks=rows, xlabel=label)
+        ax.set(ylim=(len(chosen) - 0.4, -0.6), yticks=rows, xlabel=label, ylabel="layer")
         ax.set_yticklabels([_short(names[i]) for i in chosen], fontsize=theme.small)
         ax.tick_params(axis="y", length=0)
         legend_below(ax, _keys(ax, whole, int((~finite).sum()), len(names) - len(chosen), theme), theme, columns=2)

@@ -42,7 +42,9 @@ html, body {{ margin: 0; height: 100%; background: {paper}; color: {ink}; font-f
     script.textContent = await new Response(stream).text();
     document.head.append(script);
     const spec = JSON.parse(text("spec"));
-    await Plotly.newPlot("figure", spec.data, spec.layout, {{responsive: true, displaylogo: false}});
+    const sharp = Math.min(2, Math.max(1, window.devicePixelRatio));  // Plotly draws every screen as if it were fine
+    await Plotly.newPlot("figure", spec.data, spec.layout,
+      {{responsive: true, displaylogo: false, plotGlPixelRatio: sharp}});
     if (spec.frames && spec.frames.length) await Plotly.addFrames("figure", spec.frames);
     note.remove();
     document.documentElement.dataset.ready = "yes";

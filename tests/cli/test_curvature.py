@@ -175,6 +175,20 @@ def test_existing_results_are_kept(curvature, capsys):
     assert curvature(*little, "--overwrite") == 0
 
 
+def test_existing_figures_are_kept(curvature, capsys):
+    Path("run").mkdir()
+    Path("run/curvature-layers.png").write_text("older")
+    assert curvature("--figures", "run", "-q") == 1
+    told = "run/curvature-layers.png exists already; choose another --figures, or pass --overwrite"
+    assert told in capsys.readouterr().err
+    assert not Path("curvature.npz").exists()  # nothing was measured for it
+    assert Path("run/curvature-layers.png").read_text() == "older"
+    assert curvature("--figures", "run", "-q", "--no-layers") == 0  # which does not write that file
+    assert curvature("--figures", "run", "-q", "--overwrite") == 0
+    assert sorted(path.name for path in Path("run").iterdir()) == ["curvature-layers.png", "curvature-spectrum.png"]
+    assert Path("run/curvature-layers.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_only_the_first_of_several_processes_works(curvature, monkeypatch, capsys):
     for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)

@@ -103,11 +103,30 @@ def test_several_are_compared_and_the_last_gets_the_history(report, user):
     assert report("--no-curvature", "--quiet", "--linear", "--dark", checkpoints=("model.pt", "other.pt")) == 0
     text = " ".join(read().words)
     assert "The surfaces on one scale of colours." in text
-    assert "The learning rate, 1 decision." in text
+    assert "The learning rate, 1 decision, from the scheduler's state in the checkpoint." in text
     assert "Curvature" not in text
     scheduler.history.to_jsonl("run.jsonl")
-    assert report("--no-curvature", "--history", "run.jsonl", "-o", "b.html", "--quiet") == 0
-    assert "The learning rate, 1 decision." in " ".join(read("b.html").words)
+    Path("elsewhere").mkdir()
+    Path("run.jsonl").rename("elsewhere/run.jsonl")
+    assert report("--no-curvature", "--history", "elsewhere/run.jsonl", "-o", "b.html", "--quiet") == 0
+    assert "The learning rate, 1 decision, from elsewhere/run.jsonl." in " ".join(read("b.html").words)
+
+
+def test_a_history_beside_the_checkpoints_goes_to_the_last_one(report, user, capsys):
+    Path("b.pt").write_bytes(Path("model.pt").read_bytes())
+    decision = {"step": 3, "measurement": {"loss": 1.0}, "factors": [1.0], "reason": "flat", "rates": [0.1]}
+    Path("decisions.jsonl").write_text(json.dumps({"name": "a", **decision}) + "\n")
+    assert report("--no-curvature", "--json", checkpoints=("model.pt", "b.pt")) == 0
+    told = json.loads(capsys.readouterr().out)["checkpoints"]
+    assert [one["history"] for one in told] == [None, "decisions.jsonl"]
+    assert " ".join(read().words).count("The learning rate, 1 decision, from decisions.jsonl.") == 1
+    Path("other.jsonl").write_text(json.dumps(decision))
+    assert report("--no-curvature", "--json", "--overwrite") == 0
+    (found,) = json.loads(capsys.readouterr().out)["checkpoints"]
+    assert "hold decisions: decisions.jsonl, other.jsonl; choose one with --history" in found["missing"]["history"]
+    assert "history is not shown: several files beside the checkpoint" in " ".join(read().words)
+    assert report("--no-curvature", "--overwrite", "--history", "other.jsonl") == 0
+    assert "history   of model.pt: other.jsonl\n" in capsys.readouterr().out
 
 
 def test_what_it_prints_is_escaped(report, user, capsys):
@@ -130,6 +149,19 @@ def test_what_cannot_be_measured_is_named(report, user, capsys):
     text = " ".join(read().words)
     assert "The Hessian is not shown:" in text
     assert "No figure" in text
+
+
+def test_an_exhausted_memory_costs_one_part_of_the_page(report, user, monkeypatch, capsys):
+    from lrscape.cli import curvature_estimates
+
+    def exhausted(*_):
+        raise MemoryError("8 GiB")
+
+    monkeypatch.setattr(curvature_estimates, "estimate", exhausted)
+    assert report("--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)["checkpoints"]
+    assert told["missing"] == {"curvature": "8 GiB"}
+    assert {"Surface", "Topology"} < set(read().words)
 
 
 def test_it_refuses_to_overwrite(report, user, capsys):
@@ -178,3 +210,5 @@ def test_the_pieces_of_a_page():
     seen = Reader(page(EVIL, facts([(EVIL, EVIL)]) + table([EVIL], [[EVIL], [""]]), LIGHT))
     assert [word for word in seen.words if word.strip()] == [EVIL, EVIL, EVIL, EVIL, EVIL, "–"]
     assert escaped("a\x00b\ud800c") == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"
+    assert escaped("1\N{NO-BREAK SPACE}kg\N{IDEOGRAPHIC SPACE}\n") == "1\N{NO-BREAK SPACE}kg\N{IDEOGRAPHIC SPACE}\n"
+    assert escaped("a\N{RIGHT-TO-LEFT OVERRIDE}b\x85\N{LINE SEPARATOR}") == "a{0}b{0}{0}".format("\ufffd")

@@ -145,6 +145,23 @@ def test_names_tell_surfaces_apart(tmp_path, monkeypatch, capsys):
     assert len(list(Path("figures").iterdir())) == 8
     assert list(short_names([Path("/x/s.npz"), Path("../y/s.npz")]).values()) == ["x-s", "y-s"]
     assert list(short_names([Path("a/s.npz"), Path("b/t.npz")]).values()) == ["s", "t"]
+    alike = [Path("a/b/s.npz"), Path("a-b/s.npz"), Path("/a/b/s.npz")]
+    assert list(short_names(alike).values()) == ["a-b-s", "a-b-s~2", "a-b-s~3"]
+
+
+def test_it_refuses_to_overwrite(surface, noisy, capsys):
+    Path("figures").mkdir()
+    Path("figures/noisy-barcode.png").write_text("older")
+    told = (surface, noisy, "-o", "figures", "--dpi", "40", "-q")
+    assert main(["tda", *told]) == 1
+    out, err = capsys.readouterr()
+    assert (out, "Traceback" in err) == ("", False)
+    assert "figures/noisy-barcode.png exists already; choose another --out, or pass --overwrite" in err
+    assert [path.name for path in Path("figures").iterdir()] == ["noisy-barcode.png"]  # nothing was drawn before
+    assert Path("figures/noisy-barcode.png").read_text() == "older"
+    assert main(["tda", *told, "--overwrite"]) == 0
+    assert len(list(Path("figures").iterdir())) == 8
+    assert Path("figures/noisy-barcode.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

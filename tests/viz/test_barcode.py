@@ -59,9 +59,10 @@ def test_the_longest_are_kept_and_the_others_counted():
 
 def test_bars_within_the_noise_are_faint_and_counted():
     ax = viz.barcode(TWO_WELLS, noise=0.3)
-    assert legend_texts(ax) == ["H₀: 1 above the noise, 1 within"]
+    assert legend_texts(ax) == ["H₀: 1 above the noise, 1 within (faint)"]
     assert sorted(c.get_alpha() for c in ax.collections) == [0.35, 1.0]
-    assert legend_texts(viz.barcode(tda.persistence(TWO_WELLS), threshold=0.5)) == ["H₀: 2 above the noise, 0 within"]
+    both = viz.barcode(tda.persistence(TWO_WELLS), threshold=0.5)
+    assert legend_texts(both) == ["H₀: 2 above the noise, none within"]
 
 
 def test_superlevel_bars_run_to_the_left():

@@ -30,6 +30,7 @@ def test_draws_on_the_given_axes_and_makes_no_figure(ax):
     assert ends(ax) == [2.0, 4.0, 1.0]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first layer on top
     assert ax.get_xscale() == "linear"
+    assert ax.get_ylabel() == "layer"
     assert ax.get_legend() is None
 
 
