@@ -1,7 +1,7 @@
 """Draw every kind of landscape on the demo's digits, and measure the adaptive grid against the full one.
 
-Run as ``python -m lrscape.benchmarks.gallery FOLDER [--full SURFACE.npz]``; some minutes on one core, of which
-the full 101×101 grid takes most. A surface of an earlier run can stand for it.
+Run as ``python -m lrscape.benchmarks.gallery FOLDER [--surfaces FOLDER]``; some minutes on one core, most of which the
+surfaces take, the full 101×101 grid before all, so that those of an earlier run can stand for them.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from .. import landscape, viz
 from ..cli import digits
+from ..landscape import LossSurface
 
 State = dict[str, Tensor]
 
@@ -54,23 +57,35 @@ def train(seed: int, checkpoints: int = 50, epochs: int = 15) -> tuple[nn.Module
     return model.eval(), states
 
 
-def draw_trajectory(model: nn.Module, states: list[State], folder: Path) -> dict[str, Any]:
+def kept(file: Path, measure: Callable[[], LossSurface]) -> LossSurface:
+    """Read what an earlier run has saved, or measure and save it."""
+    if not file.exists():
+        measure().save(file)
+    return LossSurface.load(file)
+
+
+def draw_trajectory(model: nn.Module, states: list[State], folder: Path, saved: Path) -> dict[str, Any]:
     """Draw the path of 50 checkpoints over the plane in which it moves most, and both losses along it."""
     start = time.perf_counter()
     made = landscape.trajectory(model, states)
     seconds = time.perf_counter() - start
     policy: Any = {"batch_norm": "recalibrate"}
-    surface = landscape.evaluate(made.model, objective(), made.directions, made.points(31), **policy)
-    viz.save(viz.contour(surface, path=made.path, log=True), folder / "trajectory.png")
-    true = landscape.true_losses(model, objective(), states, **policy)
-    projected = landscape.evaluate(
-        made.model, objective(), made.directions, landscape.points(made.path), batch_norm="recalibrate"
+    surface = kept(
+        saved / "trajectory.npz",
+        lambda: landscape.evaluate(made.model, objective(), made.directions, made.points(31), **policy),
     )
-    shown = landscape.LossSurface(true.coordinates, projected.losses, true.shape)
-    ax = viz.line([true, shown], labels=["the checkpoints' own loss", "of their projections"], log=True,
-                  mark_center=False)  # fmt: skip
-    ax.set_xlabel("checkpoint")
-    viz.save(ax, folder / "trajectory_losses.png")
+    viz.save(viz.trajectory(surface, run=made, log=True), folder / "trajectory.png")
+    true = kept(saved / "true.npz", lambda: landscape.true_losses(model, objective(), states, **policy))
+    projected = kept(
+        saved / "projected.npz",
+        lambda: landscape.evaluate(
+            made.model, objective(), made.directions, landscape.points(made.path), batch_norm="recalibrate"
+        ),
+    )
+    checkpoints = range(len(states))
+    both = {"of the checkpoints": true, "of their projections": projected}
+    series = {name: (checkpoints, found.losses) for name, found in both.items()}
+    viz.save(viz.curves(series, xlabel="checkpoint", log=True), folder / "trajectory_losses.png")
     return {
         "explained_variance": made.explained_variance.round(4).tolist(),
         "seconds": round(seconds, 2),
@@ -79,66 +94,75 @@ def draw_trajectory(model: nn.Module, states: list[State], folder: Path) -> dict
     }
 
 
-def draw_plane(minima: list[nn.Module], folder: Path) -> dict[str, Any]:
-    """Draw the plane through three minima."""
+def draw_plane(minima: list[nn.Module], folder: Path, saved: Path) -> dict[str, Any]:
+    """Draw the plane through three minima, and the line between two of them."""
     section = landscape.plane_through(minima[0], *minima)
-    surface = landscape.evaluate(
-        section.model, objective(), section.directions, section.points(31), batch_norm="recalibrate"
+    policy: Any = {"batch_norm": "recalibrate"}
+    surface = kept(
+        saved / "plane.npz",
+        lambda: landscape.evaluate(section.model, objective(), section.directions, section.points(31), **policy),
     )
-    ax = viz.contour(surface, log=True, mark_minimum=False)
-    for name, (x, y) in zip("abc", section.coordinates.tolist(), strict=True):
-        ax.plot(x, y, "^", color="white", markeredgecolor="black")
-        label = ax.annotate(f"minimum {name}", (x, y), (0, 7), textcoords="offset points", color="white", ha="center")
-        label.set_in_layout(False)
+    own = kept(saved / "own.npz", lambda: landscape.true_losses(minima[0], objective(), minima, **policy)).losses
+    names = [f"seed {seed}" for seed in range(len(minima))]
+    ax = viz.plane(surface, anchors=section.coordinates, names=names, losses=own, log=True)
     viz.save(ax, folder / "plane.png")
-    at = landscape.evaluate(
-        section.model, objective(), section.directions, landscape.points(section.coordinates), batch_norm="recalibrate"
+    between = landscape.line_between(minima[0], minima[0], minima[1])
+    points = landscape.line(41, (-0.5, 1.5))
+    along = kept(
+        saved / "line.npz",
+        lambda: landscape.evaluate(between.model, objective(), between.directions, points, **policy),
     )
-    line = landscape.line_between(minima[0], minima[0], minima[1])
-    along = landscape.evaluate(
-        line.model, objective(), line.directions, landscape.line(41, (-0.5, 1.5)), batch_norm="recalibrate"
-    )
-    viz.save(viz.line(along), folder / "line.png")
+    ax = viz.line(along, log=True, mark_center=False, title="from seed 0 (at 0) to seed 1 (at 1)")
+    viz.save(ax, folder / "line.png")
     return {
         "coordinates": section.coordinates.round(3).tolist(),
-        "losses": at.losses.round(5).tolist(),
+        "losses": own.round(5).tolist(),
         "barrier": round(float(along.losses[10:31].max()), 3),
     }
 
 
-def draw_layers(model: nn.Module, folder: Path) -> dict[str, Any]:
+def draw_layers(model: nn.Module, folder: Path, saved: Path) -> dict[str, Any]:
     """Draw one profile per layer."""
     layers = landscape.layer_directions(model, 1)
     surfaces = [
-        landscape.evaluate(model, objective(), directions, landscape.line(41)) for directions in layers.values()
+        kept(
+            saved / f"layer_{name}.npz",
+            lambda along=along: landscape.evaluate(model, objective(), along, landscape.line(41)),  # type: ignore[misc]
+        )
+        for name, along in layers.items()
     ]
     names = [f"{name}: {type(model.get_submodule(name)).__name__}" for name in layers]
     viz.save(viz.line(surfaces, labels=names, log=True), folder / "layers.png")
     return {name: round(float(surface.losses.max()), 3) for name, surface in zip(names, surfaces, strict=True)}
 
 
-def draw_cube(model: nn.Module, folder: Path) -> dict[str, Any]:
+def slice_of(cube: LossSurface, index: int) -> LossSurface:
+    """Cut a 3-D surface where its third coordinate has an index; what it tells about its directions stays."""
+    first, second, third = cube.axes
+    flat = np.stack(np.meshgrid(first, second, indexing="ij"), -1).reshape(-1, 2)
+    told = {**cube.provenance, "third_coordinate": float(third[index])}
+    return LossSurface(flat, cube.values[:, :, index].ravel(), (len(first), len(second)), provenance=told)
+
+
+def draw_cube(model: nn.Module, folder: Path, saved: Path) -> dict[str, Any]:
     """Draw three slices of a 3-D grid."""
     directions = landscape.random_directions(model, 3)
-    cube = landscape.evaluate(model, objective(), directions, landscape.grid(13, dims=3))
-    cube.save(folder / "cube.npz")
+    cube = kept(
+        saved / "cube.npz",
+        lambda: landscape.evaluate(model, objective(), directions, landscape.grid(13, dims=3)),
+    )
+    limits = (float(cube.losses.min()), float(cube.losses.max()))
     for index in (0, 6, 12):
-        third = cube.axes[2][index]
-        ax = viz.contour(cube.values[:, :, index], axes=cube.axes[:2], label="loss", log=True, mark_center=index == 6,
-                         limits=(float(cube.losses.min()), float(cube.losses.max())),
-                         title=f"direction 3 at {third:+.1f}")  # fmt: skip
+        ax = viz.contour(slice_of(cube, index), log=True, mark_center=index == 6, limits=limits,
+                         title=f"direction 3 at {cube.axes[2][index]:.1f}")  # fmt: skip
         viz.save(ax, folder / f"cube_{index}.png")
     return {"points": len(cube), "center": round(cube.center, 5), "highest": round(float(cube.losses.max()), 3)}
 
 
-def draw_adaptive(model: nn.Module, folder: Path, full_path: Path | None) -> dict[str, Any]:
+def draw_adaptive(model: nn.Module, folder: Path, saved: Path) -> dict[str, Any]:
     """Compare adaptive grids with the full one."""
     directions = landscape.random_directions(model, 2)
-    if full_path is None:
-        full = landscape.evaluate(model, objective(), directions, landscape.grid(101))
-        full.save(folder / "full.npz")
-    else:
-        full = landscape.LossSurface.load(full_path)
+    full = kept(saved / "full.npz", lambda: landscape.evaluate(model, objective(), directions, landscape.grid(101)))
     results = {}
     for name, options in {"loss": {}, "log loss": {"log": True}, "loss, tolerance 3e-4": {"tolerance": 3e-4}}.items():
         start = time.perf_counter()
@@ -155,27 +179,38 @@ def draw_adaptive(model: nn.Module, folder: Path, full_path: Path | None) -> dic
         if "log" in name:
             viz.save(viz.contour(found, log=True), folder / "adaptive.png")
             viz.save(viz.contour(full, log=True), folder / "full.png")
-            ax = viz.contour(found, metric="measured", levels=2, colorbar=False, mark_minimum=False)
-            viz.save(ax, folder / "adaptive_measured.png")
+            viz.save(draw_measured(found), folder / "adaptive_measured.png")
     return results
+
+
+def draw_measured(surface: LossSurface, ax: Axes | None = None) -> Axes:
+    """Draw the points that an adaptive grid has measured over the isolines of what it found."""
+    taken = surface.metrics["measured"] > 0
+    ax = viz.contour(surface, ax, log=True, mark_minimum=False, mark_center=False,
+                     title=f"{int(taken.sum()):,} of {len(surface):,} points measured")  # fmt: skip
+    ax.plot(*surface.coordinates[taken].T, ".", color="white", markersize=1.5, markeredgewidth=0)
+    return ax
 
 
 def main() -> None:
     """Draw everything and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--full", type=Path, help="full.npz of an earlier run")
+    parser.add_argument("--surfaces", type=Path, help="where surfaces are kept (default: FOLDER)")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder: Path = arguments.folder
+    saved: Path = arguments.surfaces or folder
+    for needed in (folder, saved):
+        needed.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     model, states = train(0)
     minima = [model, train(1, 2)[0], train(2, 2)[0]]
     results = {
-        "trajectory": draw_trajectory(model, states, arguments.folder),
-        "plane": draw_plane(minima, arguments.folder),
-        "layers": draw_layers(model, arguments.folder),
-        "cube": draw_cube(model, arguments.folder),
-        "adaptive": draw_adaptive(model, arguments.folder, arguments.full),
+        "trajectory": draw_trajectory(model, states, folder, saved),
+        "plane": draw_plane(minima, folder, saved),
+        "layers": draw_layers(model, folder, saved),
+        "cube": draw_cube(model, folder, saved),
+        "adaptive": draw_adaptive(model, folder, saved),
     }
     print(json.dumps(results, indent=1))
 

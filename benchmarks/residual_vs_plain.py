@@ -187,14 +187,25 @@ def draw(depths: Sequence[int], seeds: Sequence[int], target: Path) -> None:
             places = [axis[at] for axis, at in zip(surface.axes, every.minima.T, strict=True)]
             ax.plot(*places, ".", color=viz.LIGHT.accent, markersize=4, clip_on=False)
             ax.set_title(f"seed {seed}: {every.n_basins} / {above.n_basins}", fontsize=7, pad=2)
-            ax.set(xticks=[], yticks=[], aspect="equal")
+            ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1), aspect="equal")
+            ax.tick_params(labelsize=6, length=2)
+            if row == len(rows) - 1:
+                ax.set_xlabel("direction 1", fontsize=7)
             if column == 0:
-                ax.set_ylabel(f"{NAMES[shortcut]} {depth}", fontsize=8)
+                ax.set_ylabel(f"{NAMES[shortcut]} {depth}\ndirection 2", fontsize=7)
         bar = part.colorbar(shown, ax=panels, aspect=40, ticks=[t for t in TICKS if low <= t <= high], format="%g")
         bar.set_label("training loss", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         part.suptitle(f"{words}; above each: its basins (dots), all / above the noise", fontsize=8)
     viz.save(figure, target, dpi=150)
+
+
+def draw_in_perspective(depth: int, seed: int, target: Path) -> None:
+    """Draw one seed's surfaces as Li et al. do, on one logarithmic scale of heights and colours."""
+    files = [surface_file(depth, shortcut, seed, "eval") for shortcut in (False, True)]
+    labels = [f"{NAMES[shortcut]} {depth}" for shortcut in (False, True)]
+    figure = viz.compare([LossSurface.load(file) for file in files], labels=labels, kind="surface", log=True)
+    viz.save(figure, target, dpi=200)
 
 
 def main() -> None:
@@ -204,6 +215,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--pairs", action="store_true", help="count pairs on small planes of 20-layer networks too")
     parser.add_argument("--figure", type=Path, help="draw all surfaces into this file")
+    parser.add_argument("--perspective", type=Path, help="draw the first seed's surfaces in perspective into this file")
     options = parser.parse_args()
     done = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
     for depth in options.depths:
@@ -221,6 +233,8 @@ def main() -> None:
     print_tables([e for e in done if e["seed"] in options.seeds], options.depths)
     if options.figure:
         draw(options.depths, options.seeds, options.figure)
+    if options.perspective:
+        draw_in_perspective(options.depths[0], options.seeds[0], options.perspective)
 
 
 if __name__ == "__main__":

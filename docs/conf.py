@@ -25,6 +25,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "image_scrapers": ("matplotlib",),
+    "image_srcset": ["2x"],
     "capture_repr": (),
     "nested_sections": False,
 }

@@ -14,6 +14,6 @@ from lrscape import landscape, viz
 model, _ = network()
 directions = landscape.random_directions(model, 2, seed=0)
 surface = landscape.evaluate(model, objective(), directions, landscape.grid(31))
-_, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+_, (left, right) = plt.subplots(1, 2, figsize=(6.75, 2.9), layout="constrained")
 viz.contour(surface, left, log=True, title="loss")
 viz.contour(surface, right, metric="accuracy", title="accuracy")

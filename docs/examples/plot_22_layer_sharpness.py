@@ -12,4 +12,5 @@ from lrscape import landscape, viz
 model, _ = network()
 blocks = landscape.by_layer(landscape.top_eigenvalues, model, closure(model), k=1)
 whole = landscape.top_eigenvalues(model, closure(model), k=1)
-viz.layer_sharpness(blocks, whole=float(whole.eigenvalues[0]))
+named = {f"{name}: {type(model.get_submodule(name)).__name__}": block for name, block in blocks.items()}
+viz.layer_sharpness(named, whole=float(whole.eigenvalues[0]))
