@@ -19,7 +19,7 @@ from .objective import Objective
 from .parameters import ParameterChoice, Slot, left_out, movable, working_dtype
 from .ranks import Ranks
 from .sharded_gradient import check_sharded, sharded_gradient
-from .shards import is_spread, local, resharded, sharding
+from .shards import any_spread, local, resharded, sharding
 
 
 def _gradients(
@@ -88,7 +88,7 @@ def _mean(
     sums, total, weights = ranks.jointly(partial(_accumulate, model, objective, slots, *how))
     every = ranks.gather((float(total), float(weights)))
     loss, weight = (sum(column) for column in zip(*every, strict=True))
-    spread = any(is_spread(slot.parameter) for slot in slots)  # then sums are means over ranks already
+    spread = any_spread(slot.parameter for slot in slots)  # then sums are means over ranks already
     share = weight / ranks.size if spread else weight
     return {
         slot.canonical: (sums_here if spread else ranks.summed(sums_here)) / share

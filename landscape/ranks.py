@@ -132,19 +132,3 @@ class Ranks:
             raise
         self.agree(None)
         return found
-
-
-def sharded(parameters: list[Tensor]) -> bool:
-    """Tell whether parameters are spread over ranks, as fully_shard and tensor parallelism leave them.
-
-    Args:
-        parameters: Of a model.
-
-    Returns:
-        Whether one of them is a DTensor.
-    """
-    if not dist.is_available():
-        return False
-    from torch.distributed.tensor import DTensor
-
-    return any(isinstance(parameter, DTensor) for parameter in parameters)

@@ -17,8 +17,9 @@ from .objective import Objective
 from .partial_scan import PartialScan
 from .random_state import give_state, take_state
 from .randomness import preserved
-from .ranks import Ranks, sharded
+from .ranks import Ranks
 from .scan_state import BETWEEN_SAVES, Bar, Kept
+from .shards import any_spread
 from .sharing import Dealt, Share, resolve_share
 from .sums import Totals
 from .trial import try_engines
@@ -100,6 +101,8 @@ def scan(job: Job, coordinates: NDArray[np.float64], settings: Settings) -> Scan
 
 
 def _chosen(job: Job, count: int, settings: Settings) -> Choice:
+    if any_spread(job.model.parameters()):  # also over one rank only
+        return choice_of("inplace", job, count, settings.chunk)
     engine = fixed_engine(job.model, job.slots) if settings.engine == "auto" else settings.engine
     if settings.engine == "auto" and job.memory == "low":
         engine = "inplace"
@@ -156,7 +159,7 @@ def _identity(
     parts = identity(whole, coordinates, f"{ranks.size} with data of their own" if own else "the same data")
     asked = {"engine": settings.engine, "chunk": settings.chunk, "threads": settings.threads}
     parts |= {name: str(value) for name, value in asked.items()}
-    if own or sharded(list(job.model.parameters())):
+    if own or any_spread(job.model.parameters()):
         every = ranks.gather(parts)
         parts = {name: "; ".join(dict.fromkeys(each[name] for each in every)) for name in parts}
     return ranks.broadcast(parts)
@@ -164,9 +167,7 @@ def _identity(
 
 def _choose(job: Job, coordinates: NDArray[np.float64], settings: Settings, ranks: Ranks, kept: Kept) -> Choice:
     count = len(coordinates)
-    if sharded(list(job.model.parameters())):
-        return choice_of("inplace", job, count, settings.chunk)
-    if settings.engine != "auto" or not settings.trial:
+    if any_spread(job.model.parameters()) or settings.engine != "auto" or not settings.trial:
         return _chosen(job, count, settings)
     if ranks.size == 1:
         choice, totals = try_engines(job, coordinates, settings.chunk, settings.threads)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .ranks import Ranks
-from .shards import fsdp_modules, is_spread, local, reshard
+from .shards import any_spread, fsdp_modules, is_spread, local, reshard
 
 
 def check_sharded(model: nn.Module, parameters: Sequence[Tensor]) -> bool:
@@ -26,7 +26,7 @@ def check_sharded(model: nn.Module, parameters: Sequence[Tensor]) -> bool:
     Raises:
         ValueError: If they are, but not by fully_shard, or an optimizer step would run within the backward pass.
     """
-    if not any(is_spread(parameter) for parameter in parameters):
+    if not any_spread(parameters):
         return False
     if not fsdp_modules(model):
         raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +89,22 @@ def is_spread(tensor: Tensor) -> bool:
     """
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
+
+
+def any_spread(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether parameters are spread over ranks, as fully_shard and tensor parallelism leave them.
+
+    Args:
+        tensors: Of a model, say.
+
+    Returns:
+        Whether one of them is a DTensor.
+
+    Example:
+        >>> any_spread(nn.Linear(2, 2).parameters())
+        False
+    """
+    return any(is_spread(tensor) for tensor in tensors)
 
 
 def sharding(tensor: Tensor, name: str = "a parameter") -> Sharding | None:
@@ -202,7 +218,8 @@ def _was_whole(module: Any) -> bool:
 def resharded(model: nn.Module) -> Iterator[Callable[[], None]]:
     """Have FSDP2 keep no whole parameters but during a forward pass.
 
-    Where it keeps them afterwards, as for the root module, a forward pass would not see that shards have moved.
+    Where it keeps them afterwards, as for the root module, a forward pass would not see that shards have moved. Those
+    that it kept are gathered again at the end, but not after an exception: that would wait for ranks that have none.
 
     Args:
         model: Any module.

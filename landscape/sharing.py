@@ -12,7 +12,8 @@ from .closure import Task
 from .engines import Job
 from .identity import first_unit, hash_batch
 from .objective import Objective
-from .ranks import Ranks, sharded
+from .ranks import Ranks
+from .shards import any_spread
 
 Share = Literal["auto", "points", "batches", "data", "none"]
 
@@ -45,7 +46,7 @@ def resolve_share(share: Share, job: Job, ranks: Ranks) -> Literal["points", "ba
     Raises:
         ValueError: If the model or the objective does not allow what was asked for.
     """
-    in_step = sharded(list(job.model.parameters()))
+    in_step = any_spread(job.model.parameters())
     if not isinstance(job.task, Objective):
         if share in {"points", "batches"}:
             raise ValueError(
