@@ -39,7 +39,8 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
     Lightning steps the scheduler and keeps its state in checkpoints. A scheduler with ``probes_first``, such as
     ValleyLR, measures before the forward pass on the batch just drawn; any other, and optimizers that steer themselves,
     right after the optimizer's step, on the batch just used (with accumulated gradients: its last part). Rates and
-    decisions are then those of a plain loop that calls ``probe`` there.
+    decisions are then those of a plain loop that calls ``probe`` there. InducedMetricLR, which reads gradients, is told
+    the loss that training has computed.
 
     Without ``loss`` the loss is that of ``training_step``, in the trainer's precision. What it logs meanwhile is
     dropped, and what it changes in the module's own attributes and in metrics of torchmetrics is put back; whatever
@@ -79,6 +80,7 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
         self._logging = log
         self._losses: list[tuple[Prober, ModuleLoss | None]] = []
         self._batch: tuple[Any, int] | None = None
+        self._training_loss: Tensor | None = None
         self._endings: list[Callable[[], object]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -132,6 +134,19 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
             if scheduler_of(prober).probes_first:
                 self._probe(trainer, pl_module, prober, loss)
 
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Keep the loss for schedulers that read its gradients.
+
+        Args:
+            trainer: Who trains.
+            pl_module: What is trained.
+            loss: Divided by the number of batches whose gradients are accumulated, and scaled where a scaler is used.
+        """
+        if any(isinstance(prober, InducedMetricLR) for prober, _ in self._losses):
+            scaler = getattr(trainer.precision_plugin, "scaler", None)
+            scale = 1.0 if scaler is None else scaler.get_scale()
+            self._training_loss = loss.detach() * trainer.accumulate_grad_batches / scale
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -168,7 +183,7 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
 
     def _end(self) -> None:
         endings, self._endings = self._endings, []
-        self._losses, self._batch = [], None
+        self._losses, self._batch, self._training_loss = [], None, None
         for end in endings:
             end()
 
@@ -179,6 +194,10 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
 
     def _probe(self, trainer: Trainer, module: LightningModule, prober: Prober, loss: ModuleLoss | None) -> None:
         if self._batch is None or not is_due(prober):
+            return
+        if isinstance(prober, InducedMetricLR) and self._training_loss is not None:
+            told = self._training_loss  # another forward pass would be one of training, and past the step
+            prober.probe(lambda: told)
             return
         batch, number = self._batch
         batch = batch if self.subset is None else part_of(batch, self.subset)

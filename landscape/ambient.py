@@ -9,6 +9,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import nn
 
 from .closure import Closure
 from .objective import Objective
@@ -22,6 +23,36 @@ def _active() -> list[tuple[str, torch.dtype]]:
     accelerator = torch.accelerator.current_accelerator()
     kinds = ["cpu", *([] if accelerator is None else [accelerator.type])]
     return [(kind, torch.get_autocast_dtype(kind)) for kind in kinds if torch.is_autocast_enabled(kind)]
+
+
+@contextmanager
+def noted_autocast(model: nn.Module) -> Iterator[list[float]]:
+    """Note how coarsely autocast lets a model compute, wherever it is entered: around the model or within.
+
+    Args:
+        model: Whose modules' forward passes are looked at.
+
+    Yields:
+        A list whose only number, 0 at first, becomes the largest machine epsilon that was seen.
+
+    Example:
+        >>> model = nn.Linear(1, 1)
+        >>> with noted_autocast(model) as seen, torch.autocast("cpu", torch.bfloat16):
+        ...     _ = model(torch.ones(1))
+        >>> seen
+        [0.0078125]
+    """
+    seen = [0.0]
+
+    def note(*_: object) -> None:
+        seen[0] = max([*seen, *(torch.finfo(dtype).eps for _, dtype in _active())])
+
+    hooks = [module.register_forward_pre_hook(note) for module in model.modules()]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def preconditioned(
         TypeError: If an argument is of the wrong kind.
         ValueError: If the optimizer's rule is not known or it holds no parameter of the model.
     """
-    check_optimizer(optimizer)
+    optimizer = check_optimizer(optimizer)
     with opened(model, objective, options) as operator:
         scale, shift, _ = _diagonals(operator, optimizer)
         yield RescaledOperator(operator, scale, shift)
@@ -208,7 +208,7 @@ def preconditioned_sharpness(
         >>> found.sharpness, found.edge, found.largest_rate
         (4.0, 30.0, 0.75)
     """
-    check_optimizer(optimizer)
+    optimizer = check_optimizer(optimizer)
     with opened(model, objective, options) as operator:
         before = operator.products
         scale, shift, rate = _diagonals(operator, optimizer)

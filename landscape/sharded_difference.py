@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from .ambient import noted_autocast
 from .difference_hessian import DifferenceHessian
 from .gram import Gram
 from .linearisation import Loss
@@ -33,11 +34,14 @@ class ShardedDifferenceHessian(DifferenceHessian):
         super().__init__(parameters, loss, rewind)
         self._model = model
         self._spread = [sharding(parameter) for parameter in parameters]
+        self._autocast: float | None = None  # not known before the loss was computed
 
     def gradient(self) -> list[Tensor]:
         """Give this rank's part of the mean over ranks."""
         self._rewind()
-        gradient, _, self.weight = sharded_gradient(self._model, self._parameters, self._loss)
+        with noted_autocast(self._model) as seen:
+            gradient, _, self.weight = sharded_gradient(self._model, self._parameters, self._loss)
+        self._autocast = seen[0]
         return gradient
 
     def moved(self, which: Sequence[int]) -> list[Tensor]:
@@ -45,8 +49,10 @@ class ShardedDifferenceHessian(DifferenceHessian):
         return [local(self._parameters[i]) for i in which]
 
     def precision(self, which: Sequence[int]) -> float:
-        """Give the precision of the parameters, or of FSDP2's policy if that is coarser; see the base class."""
-        return max(super().precision(which), coarsest_precision(self._model))
+        """Give the precision of the parameters, of FSDP2's policy or of autocast, the coarsest; see the base class."""
+        if self._autocast is None:
+            self.gradient()
+        return max(super().precision(which), coarsest_precision(self._model), self._autocast or 0.0)
 
     def length(self, tensors: Sequence[Tensor], which: Sequence[int]) -> float:
         """Compute the length of the whole vector, the same on every rank; see the base class."""

@@ -10,6 +10,23 @@ from torch.optim import SGD, Adagrad, Adamax, NAdam, Optimizer, RAdam, RMSprop
 ADAM_KEYS = {"betas", "eps"}
 
 
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """Find the optimizer in wrappers that have no hooks of their own, such as what Accelerate prepares.
+
+    Args:
+        optimizer: It, or a wrapper that holds it as ``optimizer``.
+
+    Returns:
+        The optimizer whose steps can be counted.
+    """
+    while not hasattr(optimizer, "_optimizer_step_post_hooks"):
+        held = vars(optimizer).get("optimizer")
+        if not isinstance(held, Optimizer):
+            break
+        optimizer = held
+    return optimizer
+
+
 def is_adam(optimizer: Optimizer) -> bool:
     """Tell whether an optimizer divides an average of gradients by the root of an average of their squares.
 
@@ -34,7 +51,7 @@ def check_optimizer(optimizer: object) -> Optimizer:
         optimizer: What the user passed.
 
     Returns:
-        The same.
+        The same, without wrappers.
 
     Raises:
         TypeError: If it is no optimizer.
@@ -42,6 +59,7 @@ def check_optimizer(optimizer: object) -> Optimizer:
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    optimizer = unwrapped(optimizer)
     if not (isinstance(optimizer, SGD | RMSprop | Adagrad) or is_adam(optimizer)):
         raise ValueError(
             f"optimizer must be of a kind whose edge is known (SGD, Adam, AdamW, NAdam, Adamax, RMSprop, Adagrad), got "
@@ -90,7 +108,7 @@ def stability_factor(optimizer: Optimizer) -> float:
         >>> round(stability_factor(torch.optim.AdamW([torch.zeros(1)], lr=1e-3)), 6)
         38.0
     """
-    check_optimizer(optimizer)
+    optimizer = check_optimizer(optimizer)
     return min(_factor(optimizer, group) for group in optimizer.param_groups)
 
 

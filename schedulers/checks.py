@@ -9,6 +9,8 @@ from typing import Literal, get_args
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ..landscape.stability import unwrapped
+
 Bound = float | Sequence[float]
 OnError = Literal["raise", "skip"]
 
@@ -47,23 +49,6 @@ def check_on_error(value: str) -> None:
     """
     if value not in get_args(OnError):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {value!r}")
-
-
-def unwrapped(optimizer: Optimizer) -> Optimizer:
-    """Find the optimizer in wrappers that have no hooks of their own, such as what Accelerate prepares.
-
-    Args:
-        optimizer: It, or a wrapper that holds it as ``optimizer``.
-
-    Returns:
-        The optimizer whose steps can be counted.
-    """
-    while not hasattr(optimizer, "_optimizer_step_post_hooks"):
-        held = vars(optimizer).get("optimizer")
-        if not isinstance(held, Optimizer):
-            break
-        optimizer = held
-    return optimizer
 
 
 def check_inner(inner: object, optimizer: Optimizer) -> None:

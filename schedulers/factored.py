@@ -8,7 +8,8 @@ from typing import Any, ClassVar, cast
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from .checks import Bound, check_inner, per_group, unwrapped
+from ..landscape.stability import unwrapped
+from .checks import Bound, check_inner, per_group
 from .rates import FactoredRates, Rate, read_rate, write_rate
 from .skipped_steps import skips_step
 

@@ -13,7 +13,6 @@ from plain_loop import (
     loss_of,
     network,
     optimizer_of,
-    rates_of,
     topo,
     valley,
 )
@@ -24,63 +23,12 @@ from torch.utils.data import DataLoader
 pytest.importorskip("accelerate", reason="needs Accelerate: pip install 'lrscape[accelerate]'")
 
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.tracking import GeneralTracker, on_main_process
+from accelerate_runs import EPOCHS, Prepared, forget, fresh  # noqa: F401  fresh is used by every test
 
 from lrscape.integrations import record
 from lrscape.integrations.accelerate import landscape_scheduler
 from lrscape.optim import TopoAdamW
-
-EPOCHS = 5
-
-
-@pytest.fixture(autouse=True)
-def _fresh():
-    forget()
-    yield
-    forget()
-
-
-def forget():
-    """Accelerate keeps its settings in classes."""
-    for kind in (AcceleratorState, GradientState, PartialState):
-        kind._reset_state()
-
-
-class Prepared:
-    """The loop of docs/integrations.md."""
-
-    def __init__(self, make, loader=None, *, first=False, **options):
-        self.accelerator = Accelerator(cpu=True, **options)
-        model = network()
-        optimizer = optimizer_of(model)
-        if first:  # the scheduler is made for what is prepared already
-            optimizer = self.accelerator.prepare(optimizer)
-        self.model, self.optimizer, self.loader, self.scheduler = self.accelerator.prepare(
-            model, optimizer, batches() if loader is None else loader, make(optimizer, model)
-        )
-        self.landscape = landscape_scheduler(self.scheduler)
-        self.rates = []
-
-    def train(self, epochs=EPOCHS):
-        for _ in range(epochs):
-            for batch in self.loader:
-                with self.accelerator.accumulate(self.model):
-                    self.advance(batch)
-        return self
-
-    def advance(self, batch):
-        closure = lambda: loss_of(self.model, batch)  # noqa: E731
-        if self.landscape.probes_first:
-            self.landscape.probe(closure)
-        self.accelerator.backward(loss_of(self.model, batch))
-        self.optimizer.step()
-        if not self.landscape.probes_first:
-            self.landscape.probe(closure)
-        self.scheduler.step()
-        self.optimizer.zero_grad()
-        if self.accelerator.sync_gradients:
-            self.rates.append(rates_of(self.optimizer))
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])

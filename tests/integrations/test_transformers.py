@@ -2,18 +2,13 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from plain_loop import (
     EXPECTED,
     LAUNCHED,
     SCHEDULERS,
     Plain,
     check_same,
-    dataset,
     decisions,
-    network,
-    optimizer_of,
-    rates_of,
     topo,
 )
 from ranks import run_ranks
@@ -24,94 +19,24 @@ pytest.importorskip("transformers", reason="needs Transformers: pip install 'lrs
 pytest.importorskip("accelerate", reason="Transformers' Trainer needs Accelerate")
 
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer
+from transformers_runs import (
+    EPOCHS,
+    Classifier,
+    Ordered,
+    Run,
+    arguments,
+    collate,
+    examples,
+    loader,
+    loss_of,
+    sampled,
+)  # fmt: skip
 
-from lrscape.integrations.probe_batches import CycledBatches, SampledBatches
+from lrscape.integrations.probe_batches import CycledBatches
 from lrscape.integrations.transformers import LandscapeCallback
 from lrscape.optim import TopoAdamW
 from lrscape.schedulers import InducedMetricLR
-
-EPOCHS = 5
-SIZE = 4
-
-
-class Classifier(nn.Module):
-    """Takes labels and returns a loss beside the logits, as the models of Transformers do."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = network()
-
-    def forward(self, x, labels=None):
-        logits = self.net(x)
-        found = {} if labels is None else {"loss": F.cross_entropy(logits, labels)}
-        return {**found, "logits": logits}
-
-
-def examples():
-    return [{"x": x, "labels": y} for x, y in dataset()]
-
-
-def collate(rows):
-    return {name: torch.stack([row[name] for row in rows]) for name in ("x", "labels")}
-
-
-def loss_of(model, batch):
-    return model(**batch)["loss"]
-
-
-class Ordered(Trainer):
-    """Reads the data in its order, so that the plain loop can."""
-
-    def get_train_dataloader(self):
-        loader = DataLoader(self.train_dataset, batch_size=self.args.train_batch_size, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)
-
-
-class Rates(TrainerCallback):
-    def __init__(self):
-        self.rates = []
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.rates.append(rates_of(kwargs["optimizer"]))
-
-
-def loader():
-    return DataLoader(examples(), batch_size=SIZE, collate_fn=collate)
-
-
-def arguments(folder, **options):
-    defaults = {
-        "num_train_epochs": EPOCHS, "per_device_train_batch_size": SIZE, "max_grad_norm": 0.0, "report_to": "none",
-        "disable_tqdm": True, "save_strategy": "no", "logging_strategy": "no", "use_cpu": True,
-        "dataloader_pin_memory": False, "remove_unused_columns": False,
-    }  # fmt: skip
-    return TrainingArguments(output_dir=str(folder), **{**defaults, **options})
-
-
-class Run:
-    """A Trainer with a scheduler and our callback."""
-
-    def __init__(self, make, folder, *probing, callback=True, **options):
-        self.model = Classifier()
-        self.optimizer = optimizer_of(self.model)
-        self.scheduler = make(self.optimizer, self.model)
-        self.recorded = Rates()
-        keywords = options.pop("callback_options", {})
-        self.trainer = Ordered(
-            self.model, arguments(folder, **options), data_collator=collate, train_dataset=examples(),
-            optimizers=(self.optimizer, self.scheduler), callbacks=[self.recorded],
-        )  # fmt: skip
-        if callback:
-            self.trainer.add_callback(LandscapeCallback(self.trainer, *probing, **keywords))
-
-    def train(self, **options):
-        self.trainer.train(**options)
-        return self
-
-
-def sampled(size=SIZE):
-    return SampledBatches(examples(), collate, size, "0:0")
 
 
 @pytest.mark.parametrize("bf16", [False, True])

@@ -1,4 +1,4 @@
-"""Several optimizers, groups, frozen parts, adapters, averages of weights: rates as in the plain loop."""
+"""Groups, frozen parts, adapters, averages of weights: rates as in the plain loop."""
 
 import pytest
 import torch
@@ -59,40 +59,6 @@ def test_layers_keep_the_proportion_of_their_rates(family):
     assert moved(run)
     for first, second in run.rates:
         assert second == pytest.approx(first / 5, rel=1e-12)
-
-
-class TwoOptimizers(Loop):
-    """Each optimizer has half of the model and a scheduler of its own, which measures the whole."""
-
-    def __init__(self, family, **options):
-        super().__init__(family, **options)
-        self.others = torch.optim.SGD(self.model[2].parameters(), lr=0.003, momentum=0.9)
-        self.second = FAMILIES[family][0](self.others, self.model, **options)
-
-    def groups(self):
-        return self.model[0].parameters()
-
-    def iteration(self, batch):
-        schedulers = (self.scheduler, self.second)
-        if self.place == "before":
-            for scheduler in schedulers:
-                scheduler.probe(lambda: self.loss(batch))
-        self.model.zero_grad()
-        self.backward(self.losses(batch))
-        self.optimizer.step()
-        self.others.step()
-        for scheduler in schedulers:
-            if self.place == "after":
-                scheduler.probe(lambda: self.loss(batch))
-            scheduler.step()
-
-
-@pytest.mark.parametrize("family", ["TopoLR", "TopoCNNLR", "ValleyLR", "kappa"])
-def test_two_optimizers_with_a_scheduler_each(family):
-    found, expected = TwoOptimizers(family).train(16), Loop(family).train(16)
-    assert [rates * 2 for rates in found.rates] == expected.rates
-    assert all(map(torch.equal, found.weights, expected.weights))
-    assert found.second.get_last_lr() == found.scheduler.get_last_lr()
 
 
 class Frozen(Loop):

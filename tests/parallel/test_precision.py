@@ -2,9 +2,12 @@
 
 import pytest
 import torch
-from loops import CURVATURE, PINNED
-from parallel_loops import SELECTIONS, Plain, Sharded
+from loops import PINNED, batch_of
+from parallel_loops import SELECTIONS, Plain, Sharded, Whole
 from ranks import run_ranks
+from torch.distributed.tensor import distribute_tensor
+
+from lrscape.landscape import kappa, preconditioned_sharpness
 
 
 class Single:
@@ -109,12 +112,6 @@ KINDS = {
     "FSDP2, policy bfloat16": ShardedPolicy,
     "FSDP2, accumulation": ShardedAccumulating,
 }
-# A difference of gradients in three digits measures rounding; such a probe belongs into float32.
-LOW_SHARDED = ("FSDP2, autocast bfloat16", "FSDP2, policy bfloat16")
-
-
-def families_of(kind, families):
-    return [family for family in families if not (kind in LOW_SHARDED and family in CURVATURE)]
 
 
 def trained(rank, ranks, kind, families):
@@ -133,7 +130,7 @@ def trained(rank, ranks, kind, families):
 @pytest.mark.parametrize("selection", SELECTIONS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_ranks_take_the_same_rates(kind, selection):
-    families = families_of(kind, selection)
+    families = selection
     (first, untouched), (second, _) = run_ranks(trained, 2, kind, families)
     for family in families:
         rates, reasons, weights, steps = first[family]
@@ -143,3 +140,30 @@ def test_all_ranks_take_the_same_rates(kind, selection):
         assert all(torch.isfinite(weight).all() for weight in weights), family
         assert steps == (9 if kind == "DDP, GradScaler" else 10)
         assert untouched[family], family
+
+
+def curvatures(rank, ranks, trained_for):
+    """Sharpness and κ of the same weights, as float64 in one process and FSDP2 in bfloat16 measure them."""
+    exact = Whole(ranks).train(trained_for)
+    found = []
+    for run in (exact, ShardedCast(rank=rank), ShardedPolicy(rank=rank)):
+        if run is not exact:
+            for mine, its in zip(run.model.parameters(), exact.model.parameters(), strict=True):
+                whole = its.detach().to(run.dtype)
+                mine.to_local().detach().copy_(distribute_tensor(whole, mine.device_mesh, mine.placements).to_local())
+        batches = [batch_of(3, run.dtype, each) for each in range(ranks)]
+        batch = batches[rank] if run is not exact else tuple(map(torch.cat, zip(*batches, strict=True)))
+        closure = lambda run=run, batch=batch: run.loss(batch)  # noqa: E731
+        sharp = preconditioned_sharpness(run.model, closure, run.optimizer, tolerance=1e-2)
+        found.append((sharp.sharpness, kappa(run.model, closure, seed=0).kappa))
+    return found
+
+
+@pytest.mark.parametrize("trained_for", [0, pytest.param(20, marks=pytest.mark.slow)])
+def test_differences_are_taken_over_steps_that_bfloat16_can_tell_apart(trained_for):
+    found, other = run_ranks(curvatures, 2, trained_for)
+    assert found[1:] == other[1:]
+    exact, *low = found
+    for sharpness, normalised in low:
+        assert sharpness == pytest.approx(exact[0], rel=0.1)
+        assert normalised == pytest.approx(exact[1], rel=0.1)

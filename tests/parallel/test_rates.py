@@ -6,6 +6,7 @@ from loops import CURVATURE, FAMILIES, PINNED
 from parallel_loops import KINDS, SELECTIONS, Whole
 from ranks import run_ranks
 
+STEPS = 200
 POOLED = ("TopoLR", "ValleyLR", "RiverLR", "InducedMetricLR")  # the mean over ranks is that of one large batch
 
 
@@ -18,13 +19,9 @@ def trained(rank, ranks, kind, families, steps, options):
     return found
 
 
-def steps_of(families):
-    return 200 if len(families) == len(FAMILIES) else 30
-
-
 @pytest.mark.parametrize("families", SELECTIONS)
 def test_all_ranks_take_the_same_rates_under_ddp(families):
-    first, second = run_ranks(trained, 2, "DDP", families, steps_of(families), {}, timeout=900.0)
+    first, second = run_ranks(trained, 2, "DDP", families, STEPS, {}, timeout=900.0)
     for family in families:
         assert first[family][:2] == second[family][:2], family
         assert len(set(map(tuple, first[family][0]))) > 1, family
@@ -33,19 +30,18 @@ def test_all_ranks_take_the_same_rates_under_ddp(families):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("families", SELECTIONS)
 @pytest.mark.parametrize("kind", ["DDP", "FSDP2"])
-def test_all_four_ranks_take_the_same_rates(kind, families):
-    first, *others = run_ranks(trained, 4, kind, families, steps_of(families), {}, timeout=900.0)
+def test_all_four_ranks_take_the_same_rates(kind):
+    first, *others = run_ranks(trained, 4, kind, tuple(FAMILIES), STEPS, {}, timeout=900.0)
     for other in others:
-        for family in families:
+        for family in FAMILIES:
             assert first[family][:2] == other[family][:2], family
             assert all(map(torch.equal, first[family][2], other[family][2])), family
 
 
 @pytest.mark.parametrize("families", SELECTIONS)
 def test_all_ranks_take_the_same_rates_under_fsdp2(families):
-    first, second = run_ranks(trained, 2, "FSDP2", families, steps_of(families), {}, timeout=900.0)
+    first, second = run_ranks(trained, 2, "FSDP2", families, STEPS, {}, timeout=900.0)
     for family in families:
         assert first[family][:2] == second[family][:2], family
         assert len(set(map(tuple, first[family][0]))) > 1, family
@@ -53,7 +49,7 @@ def test_all_ranks_take_the_same_rates_under_fsdp2(families):
 
 
 @pytest.mark.parametrize("kind", ["DDP without buffers", "FSDP2"])
-@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ranks", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_follow_the_rates_of_one_process(kind, ranks):
     # By differences, so does the curvature: FSDP2 averages gradients, and the Hessian is that of all examples.
     several = CURVATURE if ranks > 2 else CURVATURE[:1]

@@ -52,9 +52,9 @@ def trainer(*callbacks, epochs=EPOCHS, **options):
     )  # fmt: skip
 
 
-def fit(module, *callbacks, **options):
+def fit(module, *callbacks, loader=None, **options):
     rates = Rates()
     callback = LandscapeCallback()
     found = trainer(*(callbacks or [callback]), rates, **options)
-    found.fit(module, batches())
+    found.fit(module, batches() if loader is None else loader)
     return found, rates.rates

@@ -4,10 +4,11 @@ from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
+from loops import ONLINE
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrscape.schedulers import TopoLR, ValleyLR
+from lrscape.schedulers import HomotopyLR, InducedMetricLR, RiverLR, TopoCNNLR, TopoLR, ValleyLR
 
 RATE = 0.05
 
@@ -49,8 +50,36 @@ def valley(optimizer, model, **options):
     return ValleyLR(optimizer, model, start=1e-3, **options)
 
 
+def homotopy(optimizer, model):
+    return HomotopyLR(optimizer, model, interval=8, max_ratio=100.0, margin=0.01)
+
+
+def topocnn(optimizer, model):
+    return TopoCNNLR(optimizer, model, interval=4, warmup=3, max_ratio=4.0, **ONLINE)
+
+
+def river(optimizer, model):
+    return RiverLR(optimizer, beta=0.5)
+
+
+def induced(optimizer, model):
+    return InducedMetricLR(optimizer)
+
+
 SCHEDULERS = {"TopoLR": topo, "ValleyLR": valley}
-EXPECTED = {"TopoLR": {"reference", "curvature"}, "ValleyLR": {"ascent", "turn", "hold"}}  # what a run must show
+OTHERS = {"HomotopyLR": homotopy, "TopoCNNLR": topocnn, "InducedMetricLR": induced, "RiverLR": river}
+EXPECTED = {  # what a run must show
+    "TopoLR": {"reference", "curvature"},
+    "ValleyLR": {"ascent", "turn", "hold"},
+    "HomotopyLR": {"edge"},
+    "TopoCNNLR": {"flat", "brake"},
+    "InducedMetricLR": {"metric"},
+    "RiverLR": {"rougher", "smoother"},
+}
+
+
+def losses_of(model, batch):
+    return F.cross_entropy(model(batch[0]), batch[1], reduction="none")
 
 
 def loss_of(model, batch):
@@ -68,7 +97,10 @@ def rates_of(optimizer):
 class Plain:
     """Model, optimizer and scheduler in the loop that docs/schedule.md and docs/valley.md show."""
 
-    def __init__(self, make, *, model=None, loss=loss_of, accumulate=1, probe_batch=None, part=lambda batch: batch):
+    def __init__(
+        self, make, *, model=None, loss=loss_of, accumulate=1, probe_batch=None, part=lambda batch: batch,
+        optimizer_of=optimizer_of,
+    ):  # fmt: skip
         self.model = network() if model is None else model
         self.optimizer = optimizer_of(self.model)
         self.scheduler = make(self.optimizer, self.model)
@@ -82,21 +114,93 @@ class Plain:
         return self
 
     def advance(self, batch, *, last):
-        def closure():
-            given = self.probe_batch(self.scheduler._steps) if self.probe_batch else self.part(batch)
-            return self.loss(self.model, given)
-
         self.model.train()
         if self.scheduler.probes_first:
-            self.scheduler.probe(closure)
-        (self.loss(self.model, batch) / self.accumulate).backward()
+            self.scheduler.probe(lambda: self.closure(batch))
+        self.backward(batch)
         if last:
-            self.optimizer.step()
-            if not self.scheduler.probes_first:
-                self.scheduler.probe(closure)
+            self.take_step()
+            if not self.scheduler.probes_first and self.probing:
+                self.scheduler.probe(lambda: self.closure(batch))
             self.optimizer.zero_grad()
-            self.scheduler.step()
+            if not self.waits:
+                self.scheduler.step()
             self.rates.append(rates_of(self.optimizer))
+
+    probing, waits = True, False
+
+    def closure(self, batch):
+        given = self.probe_batch(self.scheduler._steps) if self.probe_batch else self.part(batch)
+        return self.loss(self.model, given)
+
+    def backward(self, batch):
+        (self.loss(self.model, batch) / self.accumulate).backward()
+
+    def take_step(self):
+        self.optimizer.step()
+
+
+class Scaled(Plain):
+    """In half precision with a gradient scaler; after a skipped step the scheduler's is left out too, or not."""
+
+    def __init__(self, make, *, wait=False, **options):
+        super().__init__(make, **{"loss": half_loss, **options})
+        self.scaler, self.skipped, self.wait = scaler(), 0, wait
+
+    def backward(self, batch):
+        self.scaler.scale(self.loss(self.model, batch) / self.accumulate).backward()
+
+    def take_step(self):
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        skipped = self.scaler.get_scale() < before
+        self.skipped += skipped
+        self.waits = self.wait and skipped
+
+
+def half_loss(model, batch):
+    with torch.autocast("cpu", torch.half):
+        return loss_of(model, batch)
+
+
+def scaler():
+    """Grows until gradients overflow, and so again and again, but not at the first step."""
+    return torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=4)
+
+
+class Observing(Plain):
+    """Without a probe: the scheduler is told the losses of training, whose gradients are taken."""
+
+    probing = False
+
+    def __init__(self, make, **options):
+        super().__init__(make, **{"loss": losses_of, **options})
+
+    def backward(self, batch):
+        losses = self.loss(self.model, batch)
+        self.scheduler.observe(losses.detach())
+        (losses.mean() / self.accumulate).backward()
+
+
+class Told(Plain):
+    """A probe of gradients needs no forward pass beside that of training."""
+
+    def __init__(self, make, **options):
+        super().__init__(make, **options)
+        self.told, self.training_loss, self.loss = None, self.loss, self.noted_loss
+
+    def noted_loss(self, model, batch):
+        loss = self.training_loss(model, batch)
+        self.told = loss.detach()
+        return loss
+
+    def closure(self, batch):
+        return self.told
+
+
+def plain_of(name, **options):
+    return (Observing if name == "RiverLR" else Plain)({**SCHEDULERS, **OTHERS}[name], **options)
 
 
 def check_same(name, plain, rates, scheduler, model):
