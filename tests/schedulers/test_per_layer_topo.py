@@ -250,7 +250,7 @@ def test_parameters_restrict_every_group():
     model, _, scheduler = start(
         parameters=(name for name in ["layers.0", "layers.2"])
     )  # a generator: gone through once
-    assert scheduler.interval == 100
+    assert scheduler.interval == 200
     for _ in range(2):
         assert [value > 0 for value in scheduler.measure(model.loss).groups] == [True, False, True]
 

@@ -268,7 +268,7 @@ def test_parameters_may_be_an_iterator():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
     losses = []
-    for chosen in (iter([model[0].weight]), [model[0].weight]):
+    for chosen in (iter(["0.weight"]), ["0.weight"]):
         scheduler = TopoLR(torch.optim.SGD(model.parameters(), lr=0.1), model, parameters=chosen, interval=1, warmup=0)
         closure = lambda: model(torch.ones(4, 2)).square().mean()  # noqa: E731
         losses.append([scheduler.measure(closure) for _ in range(2)])
