@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, replace
 from datetime import date
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -192,33 +191,16 @@ def train(
     torch.manual_seed(configuration.seed)
     model = workload.model().to(workload.device)
 
-    def loss_on(model: nn.Module, batch: Batch) -> Tensor:
-        return workload.loss(model(batch[0]), batch[1])
-
     def refuse(*_: object) -> Any:
         raise TypeError(f"only kinds that are functions of time are probed here, got {configuration.kind!r}")
 
-    policy = KINDS[configuration.kind].make(
-        Setting(
-            model=model,
-            rate=1.0 if configuration.rate is None else configuration.rate,
-            steps=configuration.length,
-            budget=configuration.steps,
-            seed=configuration.seed,
-            optimizer=workload.optimizer,
-            weight_decay=workload.weight_decay,
-            monitor=refuse,
-            batches=refuse,
-            loss=loss_on,
-            examples=workload.examples,
-            classes=workload.classes,
-        )
-    )
+    setting = Setting.of(model, configuration, workload, refuse, refuse)
+    policy = KINDS[configuration.kind].make(setting)
     batches = data.batches(configuration.batch, torch.Generator().manual_seed(configuration.seed))
     for step in range(1, configuration.length + 1):
         batch = next(batches)
         policy.before(batch)
-        value = float(policy.backward(batch, partial(loss_on, model, batch)))
+        value = float(policy.backward(batch, setting.closure(batch)))
         policy.step(value)
         policy.after(batch, value)
         if not math.isfinite(value):

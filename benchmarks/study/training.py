@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
-from functools import cache, partial
+from functools import cache
 from importlib import metadata
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .arms import KINDS
 from .arms.policy import Policy, Setting
@@ -142,26 +142,9 @@ def run(configuration: Configuration, workload: Workload) -> dict[str, Any]:
 
     kind = KINDS[configuration.kind]
 
-    def loss_on(model: nn.Module, batch: Batch) -> Tensor:
-        return workload.loss(model(batch[0]), batch[1])
-
     with clock.running(), clock.running("arm_"):
-        policy = kind.make(
-            Setting(
-                model=model,
-                rate=1.0 if configuration.rate is None else configuration.rate,
-                steps=configuration.length,
-                budget=configuration.steps,
-                seed=configuration.seed,
-                optimizer=workload.optimizer,
-                weight_decay=workload.weight_decay,
-                monitor=monitor,
-                batches=training_batches,
-                loss=loss_on,
-                examples=workload.examples,
-                classes=workload.classes,
-            )
-        )
+        setting = Setting.of(model, configuration, workload, monitor, training_batches)
+        policy = kind.make(setting)
     early = () if kind.knows_horizon else READINGS
     readings = {round(share * configuration.steps) for share in early} | {configuration.length}
     batches = data.batches(configuration.batch, stream)
@@ -173,7 +156,7 @@ def run(configuration: Configuration, workload: Workload) -> dict[str, Any]:
             batch = next(batches)
             with clock.running("arm_"):
                 policy.before(batch)
-            value = float(policy.backward(batch, partial(loss_on, model, batch)))
+            value = float(policy.backward(batch, setting.closure(batch)))
             policy.step(value)
             with clock.running("arm_"):
                 policy.after(batch, value)

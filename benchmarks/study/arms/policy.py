@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from lrscape.schedulers import layer_param_groups
 
 from ..averages import Average
-from ..workloads.workload import Batch
+from ..configuration import Configuration
+from ..workloads.workload import Batch, Workload
 
 # Leaves what is to be descended in ``.grad`` and returns the plain loss, given a batch and what computes that loss.
 Descent = Callable[[Batch, Callable[[], Tensor]], Tensor]
@@ -52,6 +53,42 @@ class Setting:
     loss: Callable[[nn.Module, Batch], Tensor]
     examples: Callable[[Tensor, Tensor], Tensor]
     classes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        configuration: Configuration,
+        workload: Workload,
+        monitor: Callable[[], float],
+        batches: Callable[[int], list[Batch]],
+    ) -> Setting:
+        """Take what a configuration and its workload say.
+
+        Args:
+            model: To train.
+            configuration: What to run.
+            workload: The one that it names.
+            monitor: See the attributes.
+            batches: Likewise.
+
+        Returns:
+            The setting.
+        """
+        return cls(
+            model=model,
+            rate=1.0 if configuration.rate is None else configuration.rate,
+            steps=configuration.length,
+            budget=configuration.steps,
+            seed=configuration.seed,
+            optimizer=workload.optimizer,
+            weight_decay=workload.weight_decay,
+            monitor=monitor,
+            batches=batches,
+            loss=lambda module, batch: workload.loss(module(batch[0]), batch[1]),
+            examples=workload.examples,
+            classes=workload.classes,
+        )
 
     def closure(self, batch: Batch) -> Callable[[], Tensor]:
         """Give what computes the loss on a batch."""
