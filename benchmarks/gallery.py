@@ -192,16 +192,28 @@ def draw_measured(surface: LossSurface, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def main() -> None:
-    """Draw everything and print the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def asked_folders(description: str | None) -> tuple[Path, Path]:
+    """Read from the command line where figures go and where surfaces are kept, and make both folders.
+
+    Args:
+        description: What the program does.
+
+    Returns:
+        The folder of the figures and that of the surfaces.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--surfaces", type=Path, help="where surfaces are kept (default: FOLDER)")
     arguments = parser.parse_args()
-    folder: Path = arguments.folder
-    saved: Path = arguments.surfaces or folder
-    for needed in (folder, saved):
+    folders = arguments.folder, arguments.surfaces or arguments.folder
+    for needed in folders:
         needed.mkdir(parents=True, exist_ok=True)
+    return folders
+
+
+def main() -> None:
+    """Draw everything and print the figures as JSON."""
+    folder, saved = asked_folders(__doc__)
     torch.set_num_threads(1)
     model, states = train(0)
     minima = [model, train(1, 2)[0], train(2, 2)[0]]

@@ -7,7 +7,6 @@ the surfaces take, so that those of an earlier run can stand for them.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import time
@@ -25,6 +24,7 @@ from .. import landscape, viz
 from ..cli.digits import digits
 from ..landscape import LossSurface
 from ..schedulers import TopoLR
+from .gallery import asked_folders
 
 STEPS, CHECKPOINTS, SIDE, SEEDS = 600, 30, 51, 5
 
@@ -109,14 +109,7 @@ def timed(make: Callable[[], Path]) -> dict[str, float]:
 
 def main() -> None:
     """Draw everything, and print the figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--surfaces", type=Path, help="where surfaces are kept (default: FOLDER)")
-    arguments = parser.parse_args()
-    folder: Path = arguments.folder
-    kept: Path = arguments.surfaces or folder
-    for needed in (folder, kept):
-        needed.mkdir(parents=True, exist_ok=True)
+    folder, kept = asked_folders(__doc__)
     torch.set_num_threads(1)
     times = np.linspace(0, STEPS, CHECKPOINTS).round().astype(int)
     run = train(0, steered=True, keep=set(times.tolist()))

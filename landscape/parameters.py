@@ -79,6 +79,23 @@ def _chosen(slot: Slot, choice: ParameterChoice) -> bool:
     )
 
 
+def repeatable(parameters: ParameterChoice) -> list[str] | Callable[[str, nn.Parameter], bool] | None:
+    """Keep a choice of parameters in a form that can be gone through many times.
+
+    Args:
+        parameters: What a user gave; an iterator of names is used up.
+
+    Returns:
+        None, the predicate, or a list of the names.
+
+    Raises:
+        TypeError: If ``parameters`` is a single string.
+    """
+    if isinstance(parameters, str):
+        raise TypeError(f"parameters must be several names or a predicate, got the string {parameters!r}; pass a list")
+    return parameters if parameters is None or callable(parameters) else list(parameters)
+
+
 def movable(model: nn.Module, parameters: ParameterChoice = None) -> list[Slot]:
     """List the floating-point parameters that a direction may move.
 
@@ -102,10 +119,7 @@ def movable(model: nn.Module, parameters: ParameterChoice = None) -> list[Slot]:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    if isinstance(parameters, str):
-        raise TypeError(f"parameters must be several names or a predicate, got the string {parameters!r}; pass a list")
-    if parameters is not None and not callable(parameters):
-        parameters = list(parameters)
+    parameters = repeatable(parameters)
     everything = all_slots(model)
     if isinstance(parameters, list):
         for pattern in parameters:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..landscape.modes import BatchNorm, check_batch_norm
-from ..landscape.parameters import ParameterChoice
+from ..landscape.parameters import ParameterChoice, repeatable
 from .averages import RunningAverage
 from .base import LandscapeLR
 from .history import Decision
@@ -52,7 +52,7 @@ class AveragedLR(LandscapeLR):
         check_batch_norm(batch_norm)
         self.model = model
         self.batch_norm = batch_norm
-        self._parameters = parameters if parameters is None or callable(parameters) else list(parameters)
+        self._parameters = repeatable(parameters)
         self._average = RunningAverage(model, self._parameters)
         warn_of_strangers(optimizer, model)
         super().__init__(optimizer, **options)

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..landscape.hvp import HessianOptions, Mode
 from ..landscape.kappa import KappaMethod
 from ..landscape.modes import BatchNorm
-from ..landscape.parameters import ParameterChoice, movable
+from ..landscape.parameters import ParameterChoice, movable, repeatable
 from .checks import Bound, OnError
 from .curvature_checks import check_curvature
 from .curvature_measurement import SharpnessMeasurement, measure_kappa, measure_sharpness, shares
@@ -129,7 +129,7 @@ class CurvatureLR(LimitedLR):
         last_epoch: int = -1,
     ) -> None:
         check_curvature(optimizer, criterion, margin, smoothing, tolerance, max_hvps, method, batch_norm, mode)
-        self._parameters = parameters if parameters is None or callable(parameters) else list(parameters)
+        self._parameters = repeatable(parameters)
         movable(model, self._parameters)
         warn_of_strangers(optimizer, model)
         self.model = model

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..landscape import sparse_stencil
 from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm
-from ..landscape.parameters import ParameterChoice
+from ..landscape.parameters import ParameterChoice, repeatable
 from .base import BRAKE
 from .checks import Bound, OnError
 from .history import Decision
@@ -136,8 +136,7 @@ class PerLayerTopoLR(PlaneLR):
         if not (math.isfinite(gamma) and gamma > 0):
             raise ValueError(f"gamma must be positive, got {gamma}")
         sparse_stencil(span, reference_grid, 0)  # rejects bad numbers now rather than at the first probe
-        if not (parameters is None or callable(parameters) or isinstance(parameters, str)):
-            parameters = list(parameters)  # it is gone through at every probe
+        parameters = repeatable(parameters)  # it is gone through at every probe
         moving = sum(map(bool, names_by_group(model, optimizer, bias, parameters)))
         self.reference_grid = reference_grid
         self.gamma = gamma

@@ -12,7 +12,7 @@ from ..landscape import LossSurface, Points, random_directions
 from ..landscape.closure import Closure
 from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm, check_batch_norm
-from ..landscape.parameters import ParameterChoice, movable
+from ..landscape.parameters import ParameterChoice, movable, repeatable
 from ..landscape.random_directions import check_moves
 from ..landscape.sweep import sweep
 from .base import LandscapeLR
@@ -79,7 +79,7 @@ class PlaneLR(LandscapeLR):
         if not brake > 1:
             raise ValueError(f"brake must be above 1, got {brake}")
         check_batch_norm(batch_norm)
-        parameters = parameters if parameters is None or callable(parameters) else list(parameters)
+        parameters = repeatable(parameters)
         slots = movable(model, parameters)
         warn_of_strangers(optimizer, model)
         published = preset == "published"

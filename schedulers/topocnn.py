@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..landscape import grid
 from ..landscape.engines import Engine
 from ..landscape.modes import BatchNorm
-from ..landscape.parameters import ParameterChoice, movable
+from ..landscape.parameters import ParameterChoice, movable, repeatable
 from .base import BRAKE
 from .checks import Bound, OnError
 from .plane import PlaneLR
@@ -142,6 +142,7 @@ class TopoCNNLR(PlaneLR):
         published = preset == "published"
         self.grid_size = (7 if published else 15) if grid_size is None else grid_size
         grid(self.grid_size, span)  # rejects bad numbers now rather than at the first probe
+        parameters = repeatable(parameters)
         device = movable(model, parameters)[0].parameter.device
         self._trainer = OnlineTrainer(
             TopoCNN.from_seed(seed) if published else TopoCNN.pretrained(),

@@ -71,15 +71,18 @@ def test_the_losses_of_examples_have_the_loss_as_their_mean(workload):
     torch.testing.assert_close(F.cross_entropy(logits, labels, ignore_index=-1, reduction="none")[asked], losses[asked])
 
 
-def test_sasp_adds_its_own_gradient():
+@pytest.mark.parametrize("bias", [True, False])
+def test_sasp_adds_its_own_gradient(bias):
     x, y = batch()
     model = network()
+    model[2] = nn.Linear(model[2].in_features, model[2].out_features, bias=bias)
     found = setting(model)
     descent = with_sasp(found)
     value = descent((x, y), found.closure((x, y)))
     hidden = model[1](model[0](x))
+    logits = model[2](hidden)
     expected = torch.autograd.grad(
-        F.cross_entropy(model[2](hidden), y) + SASP_WEIGHT * sasp(model[2](hidden), hidden, y), list(model.parameters())
+        F.cross_entropy(logits, y) + SASP_WEIGHT * sasp(logits, hidden, y, bias=bias), list(model.parameters())
     )
     assert float(value.detach()) == pytest.approx(F.cross_entropy(model(x), y).item())
     for parameter, wanted in zip(model.parameters(), expected, strict=True):

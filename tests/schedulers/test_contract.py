@@ -3,7 +3,9 @@
 from functools import partial
 
 import pytest
+import torch
 from modelless import induced_metric, river
+from torch import nn
 
 from lrscape.schedulers import (
     AdaptiveHomotopyLR,
@@ -53,3 +55,24 @@ def test_contract(name, check, case):
 @pytest.mark.parametrize("name", FACTORIES)
 def test_hard_contract(name, check, case):
     HARD_CHECKS[check](FACTORIES[name], case)
+
+
+PROBING = [name for name in FACTORIES if name not in {"RiverLR", "InducedMetricLR"}]
+
+
+@pytest.mark.parametrize("name", PROBING)
+def test_parameters_given_by_name(name):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    make = lambda chosen: FACTORIES[name](torch.optim.SGD(model.parameters(), lr=0.1), model, parameters=chosen)  # noqa: E731
+    with pytest.raises(TypeError, match=r"got the string '0\.weight'; pass a list"):
+        make("0.weight")
+    with pytest.raises(ValueError, match=r"'2\.wieght', which the model does not have"):
+        make(iter(["2.wieght"]))
+    x = torch.randn(8, 2)
+    found = []
+    for chosen in (iter(["0.weight", "2"]), ["0.weight", "2"]):
+        scheduler = make(chosen)
+        measured = [scheduler.measure(lambda: model(x).square().mean()) for _ in range(2)]
+        found.append([scheduler.decide(one) for one in measured])
+    assert found[0] == found[1]

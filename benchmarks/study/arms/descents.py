@@ -17,6 +17,7 @@ from .time_based import constant
 
 # Coefficients as published
 SASP_WEIGHT, CVP_WEIGHT, SBMP_WEIGHT, DMTA_WEIGHT = 1e-2, 1e-2, 1.0, 1e-2
+SBMP_ALPHA = 5.0
 RADIUS = 0.05  # of SAM, as published
 
 Inner = Callable[[], Tensor]
@@ -57,6 +58,7 @@ class Watched:
     def __init__(self, model: nn.Module) -> None:
         self.features = self.output = torch.empty(0)
         head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+        self.bias = head.bias is not None
         head.register_forward_pre_hook(lambda _module, inputs: self._seen(inputs[0]))
         model.register_forward_hook(lambda _module, _inputs, output: self._came(output))
 
@@ -74,7 +76,7 @@ def with_sasp(setting: Setting) -> Descent:
     def descent(batch: Batch, loss: Inner) -> Tensor:
         base = loss()
         logits, labels = setting.classes(watched.output, batch[1])
-        penalty = sasp(logits, watched.features.flatten(0, -2), labels, ignore_index=-1)
+        penalty = sasp(logits, watched.features.flatten(0, -2), labels, bias=watched.bias, ignore_index=-1)
         torch.autograd.backward(base + SASP_WEIGHT * penalty)
         return base
 
@@ -97,9 +99,9 @@ def with_cvp(setting: Setting, published: bool = False) -> Descent:
     return descent
 
 
-def with_sbmp(setting: Setting, alpha: float = 5.0) -> Descent:
+def with_sbmp(setting: Setting) -> Descent:
     """Ask for the same classes nearby, from the inputs as they are."""
-    penalty, watched = SBMP(alpha, ignore_index=-1), Watched(setting.model)
+    penalty, watched = SBMP(SBMP_ALPHA, ignore_index=-1), Watched(setting.model)
     stream = torch.Generator().manual_seed(setting.seed)
 
     def descent(batch: Batch, loss: Inner) -> Tensor:
