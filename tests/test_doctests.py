@@ -20,12 +20,9 @@ OPTIONAL = {"lightning", "transformers"}  # frameworks that a module of this nam
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
-    from matplotlib import pyplot as plt
-
     if (framework := name.removeprefix("lrscape.integrations.")) in OPTIONAL:
         pytest.importorskip(framework, reason=f"{framework} is not installed")
     failed, _ = doctest.testmod(importlib.import_module(name))
-    plt.close("all")
     assert failed == 0
 
 

@@ -18,11 +18,8 @@ SCRIPTS = [
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_it_draws(script, monkeypatch):
     monkeypatch.syspath_prepend(script.parent)
-    try:
-        runpy.run_path(str(script))
-        assert plt.get_fignums()
-    finally:
-        plt.close("all")
+    runpy.run_path(str(script))
+    assert plt.get_fignums()
 
 
 def test_there_are_at_least_twenty():

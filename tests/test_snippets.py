@@ -43,18 +43,14 @@ def surroundings():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_snippets_run(page, tmp_path, monkeypatch):
-    from matplotlib import pyplot as plt
 
     for package in OPTIONAL.get(page.name, []):
         pytest.importorskip(package, reason=f"{package} is not installed")
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "snippet", **surroundings()}
     torch.save({"state_dict": names["model"].state_dict()}, "model.pt")
-    try:
-        for number, block in enumerate(blocks(page, "python")):
-            exec(compile(block, f"{page.name}, snippet {number + 1}", "exec", dont_inherit=True), names)
-    finally:
-        plt.close("all")
+    for number, block in enumerate(blocks(page, "python")):
+        exec(compile(block, f"{page.name}, snippet {number + 1}", "exec", dont_inherit=True), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

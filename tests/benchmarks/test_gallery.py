@@ -1,18 +1,10 @@
 """What the galleries' figures are made of: slices of a cube, the points that were measured, surfaces that are kept."""
 
 import numpy as np
-import pytest
-from matplotlib import pyplot as plt
 
 from lrscape import landscape
 from lrscape.benchmarks import gallery
 from lrscape.landscape import LossSurface
-
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
 
 
 def test_a_slice_is_what_was_measured_there():

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 from lrscape.benchmarks.homotopy import TUNING_SEEDS, Runs
 from lrscape.benchmarks.homotopy_arms import ARMS
@@ -75,4 +74,3 @@ def test_pieces_add_up_to_the_tables_and_the_figure(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(f"| {ARMS[arm].title} | 1 |" in printed for arm in experiment.arms)
     draw(again, [0], tmp_path / "figure.png")
-    plt.close("all")

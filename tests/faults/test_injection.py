@@ -51,12 +51,6 @@ def check(figure, name):
         assert formula is False, f"{text.get_text()!r} is taken for a formula"
 
 
-@pytest.fixture(autouse=True)
-def _closed():
-    yield
-    plt.close("all")
-
-
 def plane(name):
     points = grid(5)
     losses = 1 + (points.coordinates**2).sum(1)

@@ -1,4 +1,4 @@
-"""Surfaces to draw, and a guard: no figure may outlive its test, no global setting may change."""
+"""Surfaces to draw, and a guard: no global setting may change."""
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +12,6 @@ from lrscape.landscape import LossSurface, grid, line
 def _guard():
     before = dict(mpl.rcParams)
     yield
-    plt.close("all")
     assert dict(mpl.rcParams) == before
 
 
