@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .cost_tables import share_of_time
@@ -11,7 +12,7 @@ from .outcomes import SHARES, by_seed, common
 from .plan import Study
 from .pooled import Pooled, pooled
 from .statistics import holm, paired
-from .tables import percent, table
+from .tables import losses, percent, table
 
 OURS = ("topo", "topo-published", "topocnn", "valley", "plateau", "schedule-free")  # compared elsewhere, and here too
 SIGNIFICANT = 0.05
@@ -35,6 +36,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     systems = [arm for arm in OURS if arm in study.arms] + systems
     text = folder / "evidence.md"
     text.write_text("\n".join(sections(study, systems, ablations)), encoding="utf-8")
+    study = study.restricted(several=False)
     drawn = [draw(study, systems, folder / "systems.svg"), draw(study, ablations, folder / "ablations.svg")]
     return [text, *filter(None, drawn)]
 
@@ -60,6 +62,8 @@ def sections(study: Study, systems: Sequence[str], ablations: Sequence[str]) -> 
         "is the geometric mean, with a 95 % bootstrap interval over seeds; on each workload the median over seeds; "
         "\\* is p < .05 in a paired t-test on log losses after Holm's correction over the whole table. "
     )
+    tasks, study = study.restricted(several=True), study.restricted(several=False)
+    weighing = [arm for arm in systems if any(tasks.runs_on(arm, name) for name in tasks.workloads)]
     return [
         "# Systems and ablations\n",
         f"{about}{there}\n",
@@ -74,6 +78,7 @@ def sections(study: Study, systems: Sequence[str], ablations: Sequence[str]) -> 
         "## Scheduler's time\n",
         "Processor time of probes and decisions over that of everything else in the same run, medians over seeds.\n",
         times(study, [*systems, *ablations]),
+        *(["## Several tasks\n", several(tasks, ["constant", "cosine", *weighing])] if weighing else []),
     ]
 
 
@@ -137,6 +142,13 @@ def by_workload(study: Study, arms: Sequence[str], named: str = "") -> str:
                 interval(pooled(study, arm, entry.against), len([cell for cell in cells if cell != "–"])),
             ])
     return table(["arm", *([named] if named else []), *study.workloads, "all"], rows)
+
+
+def several(study: Study, arms: Sequence[str]) -> str:
+    """Give test losses, their ratios to the constant rate's and accuracies where one model has several tasks."""
+    ratios = by_workload(study, [arm for arm in arms if study.entries[arm].group == "systems"])
+    study = replace(study, arms=[arm for arm in arms if arm in study.arms])
+    return "\n".join([losses(study, 1.0), losses(study, 1.0, "accuracy"), ratios])
 
 
 def times(study: Study, arms: Sequence[str]) -> str:

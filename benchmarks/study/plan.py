@@ -89,8 +89,20 @@ class Study:
 
     def runs_on(self, arm: str, workload: str) -> bool:
         """Tell whether an arm is for a workload."""
-        chosen = self.entries[arm].workloads
-        return chosen is None or workload in chosen
+        chosen, welcome = self.entries[arm].workloads, self.workloads[workload].only
+        return (chosen is None or workload in chosen) and (welcome is None or arm in welcome)
+
+    def restricted(self, several: bool) -> Study:
+        """Keep the workloads of several tasks, or all others.
+
+        Args:
+            several: Which of them.
+
+        Returns:
+            The study of those.
+        """
+        kept = {name: about for name, about in self.workloads.items() if (about.tasks is not None) == several}
+        return replace(self, workloads=kept)
 
     def configuration(self, cell: Cell, rate: float | None, seed: int) -> Configuration:
         """Give the configuration of a run in a cell."""
@@ -164,7 +176,8 @@ class Study:
     def sensitivity(self, cell: Cell) -> list[Configuration]:
         """List the runs at wrong rates, once the right one is settled, and with the same seeds at that."""
         settled, rate = self.rate(cell)
-        if not settled or rate is None or not self.entries[cell.arm].sensitivity:
+        wanted = self.entries[cell.arm].sensitivity and self.workloads[cell.workload].only is None
+        if not settled or rate is None or not wanted:
             return []
         return [self.configuration(cell, rate * factor, seed) for factor in (1.0, *WRONG) for seed in self.tuning_seeds]
 

@@ -26,6 +26,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     others = evidence.write(study, folder)
+    study = study.restricted(several=False)
     compared = [arm for arm in study.arms if study.entries[arm].group == "schedulers"]
     if not compared:
         return others

@@ -12,19 +12,25 @@ from torch import nn
 from lrscape.benchmarks.study.__main__ import main
 from lrscape.benchmarks.study.arms import ARMS
 from lrscape.benchmarks.study.arms.ablations import Thresholds
-from lrscape.benchmarks.study.arms.descents import SASP_WEIGHT, sharpness_aware, with_sasp
+from lrscape.benchmarks.study.arms.descents import (
+    SASP_WEIGHT,
+    sharpness_aware,
+    with_nger,
+    with_published_nger,
+    with_sasp,
+)
 from lrscape.benchmarks.study.arms.optimizers import MuonBeside
 from lrscape.benchmarks.study.arms.policy import Setting
 from lrscape.benchmarks.study.plan import Study
 from lrscape.benchmarks.study.pooled import pooled
-from lrscape.benchmarks.study.workloads import BUNDLED
+from lrscape.benchmarks.study.workloads import BUNDLED, TASKS
 from lrscape.benchmarks.study.workloads.characters import CHARACTERS
-from lrscape.penalties import sasp
+from lrscape.penalties import nger_weights, sasp, task_scales
 from lrscape.schedulers.topo import TopoMeasurement
 
 
 def setting(model, workload="digits", **changes):
-    about = BUNDLED[workload]
+    about = (BUNDLED | TASKS)[workload]
     made = Setting(
         model=model,
         rate=0.01,
@@ -38,6 +44,7 @@ def setting(model, workload="digits", **changes):
         loss=lambda module, batch: about.loss(module(batch[0]), batch[1]),
         examples=about.examples,
         classes=about.classes,
+        tasks=about.tasks,
     )
     return replace(made, **changes)
 
@@ -52,9 +59,9 @@ def network():
     return nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
 
 
-@pytest.mark.parametrize("workload", BUNDLED)
+@pytest.mark.parametrize("workload", BUNDLED | TASKS)
 def test_the_losses_of_examples_have_the_loss_as_their_mean(workload):
-    about = BUNDLED[workload]
+    about = (BUNDLED | TASKS)[workload]
     torch.manual_seed(0)
     model = about.model().eval()
     x, y = about.data(0).validation[0]
@@ -67,6 +74,11 @@ def test_the_losses_of_examples_have_the_loss_as_their_mean(workload):
     assert logits.shape == (len(losses), logits.shape[1])
     assert labels.shape == losses.shape
     assert -1 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]
+    if about.tasks is not None:
+        found = about.tasks(output, y[:32])
+        assert float(sum(found)) / len(found) == pytest.approx(float(losses.mean()), rel=1e-5)
+        torch.testing.assert_close(F.cross_entropy(logits, labels), found[0])
+        return
     asked = labels >= 0
     torch.testing.assert_close(F.cross_entropy(logits, labels, ignore_index=-1, reduction="none")[asked], losses[asked])
 
@@ -87,6 +99,33 @@ def test_sasp_adds_its_own_gradient(bias):
     assert float(value.detach()) == pytest.approx(F.cross_entropy(model(x), y).item())
     for parameter, wanted in zip(model.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, wanted)
+
+
+@pytest.mark.parametrize(("make", "floor"), [(with_nger, 0.1), (with_published_nger, 0.0)])
+@pytest.mark.parametrize("workload", TASKS)
+def test_nger_weighs_the_tasks_by_what_they_can_gain(workload, make, floor):
+    about = TASKS[workload]
+    torch.manual_seed(0)
+    model = about.model()
+    found = setting(model, workload)
+    descent = make(found)
+    data = about.data(0).batches(64, torch.Generator().manual_seed(0))
+    least = torch.full((2,), math.inf)
+    for x, y in (next(data) for _ in range(5)):
+        model.zero_grad()
+        value = descent((x, y), found.closure((x, y)))
+        losses = about.tasks(model(x), y)
+        assert float(value.detach()) == pytest.approx(float(sum(losses).detach()) / 2, rel=1e-5)
+        least = torch.minimum(least, torch.stack(losses).detach())
+        weights = nger_weights(torch.stack(losses), least, task_scales(losses, model.trunk.parameters()), floor=floor)
+        expected = torch.autograd.grad((weights * torch.stack(losses)).sum(), list(model.parameters()))
+        for parameter, wanted in zip(model.parameters(), expected, strict=True):
+            torch.testing.assert_close(parameter.grad, wanted)
+
+
+def test_nger_needs_several_tasks():
+    with pytest.raises(ValueError, match="this workload has only one"):
+        with_nger(setting(network()))
 
 
 def test_sam_takes_the_gradient_uphill_and_comes_back():
@@ -152,12 +191,22 @@ def test_arms_keep_to_their_workloads_and_searches_begin_where_they_say():
     assert digits == {3.2e-2, 6.4e-2, 12.8e-2}
 
 
+def test_workloads_of_several_tasks_take_only_what_is_for_them():
+    wide = Study(BUNDLED | TASKS, ["constant", "sam", "nger"], Made({}))
+    runs = [run for _, run in finish(wide)]
+    assert {run.kind for run in runs if run.workload in TASKS} == {"constant", "nger"}
+    assert {run.workload for run in runs if run.kind == "nger"} == set(TASKS)
+    assert not any("wrong" in stage and run.workload in TASKS for stage, run in finish(wide))
+    assert set(wide.restricted(several=True).workloads) == set(TASKS)
+    assert set(wide.restricted(several=False).workloads) == set(BUNDLED)
+
+
 def test_systems_and_ablations_name_arms_that_exist():
     for name, arm in ARMS.items():
         if arm.group != "schedulers":
             assert arm.against in ARMS, name
             assert arm.rate in {"tuned", "near constant", *ARMS}, name
-            assert set(arm.workloads or ()) <= set(BUNDLED), name
+            assert set(arm.workloads or ()) <= set(BUNDLED | TASKS), name
 
 
 class Numbers:
@@ -214,3 +263,16 @@ def test_the_command_reports_systems_and_ablations(tmp_path):
     assert "| probes on 1/4 of the batch | TopoLR |" in text
     assert (tmp_path / "systems.svg").stat().st_size > 1000
     assert "SASP" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_command_reports_several_tasks_apart(tmp_path):
+    arms = ["constant", "cosine", "sasp", "nger", "nger-published"]
+    names = ["tabular", "tasks-noise"]
+    assert main(["--quick", "--workloads", *names, "--jobs", "1", "--out", str(tmp_path), "--arms", *arms]) == 0
+    first, _, several = (tmp_path / "evidence.md").read_text(encoding="utf-8").partition("## Several tasks")
+    assert "tasks-noise" not in first
+    assert "NGER" not in first
+    assert "| NGER, φ = .1 |" in several
+    assert "| NGER, published |" in several
+    assert "tabular" not in several
+    assert "tasks-noise" not in (tmp_path / "report.md").read_text(encoding="utf-8")

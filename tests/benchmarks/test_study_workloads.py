@@ -7,16 +7,17 @@ import pytest
 import torch
 from cifar_files import write_cifar
 
-from lrscape.benchmarks.study.workloads import BUNDLED, workloads
+from lrscape.benchmarks.study.workloads import BUNDLED, TASKS, workloads
 from lrscape.benchmarks.study.workloads.cifar import augment, cifar_net
 from lrscape.benchmarks.study.workloads.pickles import read
 
-IMAGES = [name for name in BUNDLED if name != "transformer"]
+EVERY = BUNDLED | TASKS
+IMAGES = [name for name in EVERY if name != "transformer"]
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_batch_has_a_loss_and_the_seed_decides_the_order(name):
-    workload = BUNDLED[name]
+    workload = EVERY[name]
     data = workload.data(0)
     streams = [data.batches(8, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
     (first, _), (same, _), (other, _) = (next(stream) for stream in streams)
@@ -32,7 +33,7 @@ def test_a_batch_has_a_loss_and_the_seed_decides_the_order(name):
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_no_example_is_in_two_parts(name):
-    data = BUNDLED[name].data(3)
+    data = EVERY[name].data(3)
     held_out = {part: torch.cat([x.flatten(1) for x, _ in getattr(data, part)]) for part in ("validation", "test")}
     stream = data.batches(100, torch.Generator().manual_seed(0))
     training = torch.cat([next(stream)[0].flatten(1) for _ in range(10)]).unique(dim=0)
@@ -43,13 +44,24 @@ def test_no_example_is_in_two_parts(name):
         assert twins <= 2, (name, part)  # iris has a pair of equal flowers
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", EVERY)
 def test_all_seeds_are_tested_on_the_same_data(name):
-    first, second = (BUNDLED[name].data(seed).test for seed in (0, 1000))
+    first, second = (EVERY[name].data(seed).test for seed in (0, 1000))
     if name != "tabular":  # whose inputs are standardised by the training part
         assert all(torch.equal(x, other) for (x, _), (other, _) in zip(first, second, strict=True))
     for (_, y), (_, other) in zip(first, second, strict=True):
         assert torch.equal(y[..., 0] if name == "tabular" else y, other[..., 0] if name == "tabular" else other)
+
+
+def test_groups_are_wrong_in_training_only():
+    data = TASKS["tasks-noise"].data(0)
+    _, y = next(data.batches(898, torch.Generator().manual_seed(0)))
+    share = (y[:, 0] % 5 == y[:, 1]).double().mean()
+    assert share == pytest.approx(0.4 + 0.6 / 5, abs=3 * (0.52 * 0.48 / 898) ** 0.5)
+    assert all((held[:, 0] % 5 == held[:, 1]).all() for _, held in (*data.validation, *data.test))
+    _, other = next(TASKS["tasks-noise"].data(1).batches(898, torch.Generator().manual_seed(0)))
+    assert torch.equal(y[:, 0], other[:, 0])
+    assert not torch.equal(y[:, 1], other[:, 1])
 
 
 def test_an_epoch_sees_every_example_once():

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lrscape.penalties import DMTA, SBMP, apply_cvp_, sasp
+from lrscape.penalties import DMTA, NGER, SBMP, apply_cvp_, sasp, task_scales
 
 from ...sam import sam_backward
 from ..workloads.workload import Batch
@@ -128,4 +128,24 @@ def with_dmta(setting: Setting) -> Descent:
     return descent
 
 
+def with_nger(setting: Setting, floor: float = 0.1) -> Descent:
+    """Weigh the tasks by what each can still gain; they share the model's ``trunk``."""
+    if setting.tasks is None:
+        raise ValueError("NGER weighs tasks, and this workload has only one")
+    tasks, watched, trunk = setting.tasks, Watched(setting.model), setting.model.get_submodule("trunk")
+    shared = list(trunk.parameters())
+    nger: NGER | None = None
+
+    def descent(batch: Batch, loss: Inner) -> Tensor:
+        nonlocal nger
+        base = loss()
+        losses = tasks(watched.output, batch[1])
+        nger = nger or NGER(len(losses), floor=floor)
+        torch.autograd.backward(nger(torch.stack(losses), task_scales(losses, shared)))
+        return base
+
+    return descent
+
+
+with_published_nger = partial(with_nger, floor=0.0)
 with_published_cvp = partial(with_cvp, published=True)

@@ -39,6 +39,7 @@ class Setting:
         loss: Of the model on a batch.
         examples: Of an output and a target, one loss per example; their mean is the loss.
         classes: Of an output and a target, what is a classification in them: logits (N, C) and labels (N,).
+        tasks: Of an output and a target, one loss per task; None where there is only one.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Setting:
     loss: Callable[[nn.Module, Batch], Tensor]
     examples: Callable[[Tensor, Tensor], Tensor]
     classes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    tasks: Callable[[Tensor, Tensor], list[Tensor]] | None = None
 
     @classmethod
     def of(
@@ -88,6 +90,7 @@ class Setting:
             loss=lambda module, batch: workload.loss(module(batch[0]), batch[1]),
             examples=workload.examples,
             classes=workload.classes,
+            tasks=workload.tasks,
         )
 
     def closure(self, batch: Batch) -> Callable[[], Tensor]:

@@ -54,12 +54,15 @@ KINDS: dict[str, Kind] = {
     "cvp-published": Kind(partial(descents.descending, make=descents.with_published_cvp), cost=1.2),
     "sbmp": Kind(partial(descents.descending, make=descents.with_sbmp), cost=2.0),
     "dmta": Kind(partial(descents.descending, make=descents.with_dmta), cost=4.0),
+    "nger": Kind(partial(descents.descending, make=descents.with_nger), cost=2.0),
+    "nger-published": Kind(partial(descents.descending, make=descents.with_published_nger), cost=2.0),
 }
 
 IMAGES = ("digits", "digits-noise", "residual")
 VECTORS = (*IMAGES, "tabular")  # inputs that can be moved
 SMALL = ("digits", "digits-noise", "digits-noise-sgd", "tabular")
 ADAM = ("digits", "transformer", "digits-noise", "tabular", "residual")  # workloads of AdamW
+SEVERAL = ("tasks-noise", "tasks-scale")  # more than one task
 MATRICES = ("digits", "transformer", "digits-noise", "tabular")  # with hidden layers that Muon can train
 
 
@@ -105,4 +108,6 @@ ARMS: dict[str, Arm] = {
     "cvp-published": beside("CVP, published, λ = .01", "cvp-published"),
     "sbmp": beside("SBMP, α = 5", "sbmp", VECTORS),
     "dmta": beside("DMTA, λ = .01", "dmta", VECTORS),
+    "nger": near("NGER, φ = .1", "nger", SEVERAL),
+    "nger-published": near("NGER, published", "nger-published", SEVERAL),
 }

@@ -10,9 +10,11 @@ from .cifar import workload as cifar
 from .digits import DIGITS, NOISY, NOISY_SGD
 from .residual import RESIDUAL
 from .tabular import TABULAR
+from .tasks import GROUPED, REDRAWN
 from .workload import Workload
 
 BUNDLED = {workload.name: workload for workload in (DIGITS, CHARACTERS, NOISY, NOISY_SGD, TABULAR, RESIDUAL)}
+TASKS = {workload.name: workload for workload in (GROUPED, REDRAWN)}
 
 
 def workloads(data: Path | None = None, device: str = "cpu") -> dict[str, Workload]:
@@ -29,7 +31,7 @@ def workloads(data: Path | None = None, device: str = "cpu") -> dict[str, Worklo
         FileNotFoundError: If the folder holds neither CIFAR-10 nor CIFAR-100.
     """
     if data is None:
-        return dict(BUNDLED)
+        return {**BUNDLED, **TASKS}
     found = {}
     for classes in (10, 100):
         if folder(data, classes) is not None:
@@ -37,4 +39,4 @@ def workloads(data: Path | None = None, device: str = "cpu") -> dict[str, Worklo
             found[entry.name] = entry
     if not found:
         raise FileNotFoundError(f"neither CIFAR-10 nor CIFAR-100 in {data}: unpack their Python versions there")
-    return {**BUNDLED, **found}
+    return {**BUNDLED, **TASKS, **found}

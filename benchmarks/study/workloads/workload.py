@@ -65,6 +65,8 @@ class Workload:
         accuracy: Likewise.
         examples: Likewise; one loss per example, whose mean is the loss.
         classes: Likewise; logits (N, C) and labels (N,), where a label of -1 says that the row asks for no class.
+        tasks: Likewise; one loss per task, whose mean is the loss, of a model whose ``trunk`` they share.
+        only: The arms that run on it; by default all that do not need several tasks.
         batches: Other batch sizes to try, with the share of the steps that they get.
         seconds: Of a plain run on one core, roughly; for estimates only.
         developed_on: Whether our own defaults were chosen while looking at it.
@@ -84,6 +86,8 @@ class Workload:
     accuracy: Callable[[Tensor, Tensor], Tensor] = accuracy
     examples: Callable[[Tensor, Tensor], Tensor] = one_by_one
     classes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = flat
+    tasks: Callable[[Tensor, Tensor], list[Tensor]] | None = None
+    only: tuple[str, ...] | None = None
     batches: dict[int, float] = field(default_factory=dict)
     seconds: float = 3.0
     developed_on: bool = False
