@@ -80,13 +80,13 @@ def with_pixels(_seed: int) -> Data:
 
 def of_groups(output: Tensor, target: Tensor) -> list[Tensor]:
     """Compute the cross-entropies of classes and of groups, (N,) each."""
-    pairs = zip(output.split([CLASSES, GROUPS], 1), target.unbind(1), strict=True)
+    pairs = zip(torch.split(output, [CLASSES, GROUPS], 1), target.unbind(1), strict=True)
     return [F.cross_entropy(logits, wanted, reduction="none") for logits, wanted in pairs]
 
 
 def of_pixels(output: Tensor, target: Tensor) -> list[Tensor]:
     """Compute the cross-entropies of classes and the mean squared errors of images, (N,) each."""
-    logits, drawn = output.split([CLASSES, PIXELS], 1)
+    logits, drawn = torch.split(output, [CLASSES, PIXELS], 1)
     classes, image = target[:, 0].long(), target[:, 1:]
     return [F.cross_entropy(logits, classes, reduction="none"), (drawn - image).square().mean(1)]
 
