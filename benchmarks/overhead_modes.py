@@ -226,11 +226,14 @@ def _published(model: nn.Module, *, network: bool) -> Arm:
             trainer.add_sample(torch.rand(2, 50, 50), number % 3 / 5, 0.1)
         trainer.is_ready, training = True, trainer._train
 
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output.flatten(0, -2), target.flatten())
+
     def tail(batch: Batch, _losses: Tensor) -> None:
-        optimizer.step(data=batch[0], target=batch[1], criterion=F.cross_entropy)
+        optimizer.step(data=batch[0], target=batch[1], criterion=loss)
 
     def probe(batch: Batch) -> None:
-        optimizer._adjust_learning_rate(*batch, F.cross_entropy)
+        optimizer._adjust_learning_rate(*batch, loss)
 
     return Arm(_adamw(model), tail, probe, 1 / optimizer.interval, training=training)
 
