@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.optimizer import ParamsT
 
-from ..schedulers import Decision, HomotopyLR
+from ..schedulers import HomotopyLR
 from ..schedulers.checks import Bound
 from ..schedulers.curvature import Criterion
 from ..schedulers.curvature_measurement import KappaMeasurement
@@ -101,26 +100,3 @@ class HomotopyAdam(Steered, Adam):
             **(homotopy or {}),
         }
         self.steer(model, lambda groups: _DirectHomotopyLR(groups, model, **chosen), log=verbose)
-
-    def probe(self, closure: Callable[[], Tensor]) -> Decision | None:
-        """Measure and decide, if it is time, with this optimizer's own state and rates.
-
-        Args:
-            closure: Returns the loss as a 0-d tensor and does nothing else: no zero_grad, no backward.
-
-        Returns:
-            The decision, whose rates are those of the next step; None if no measurement was due.
-        """
-        with self._homotopy.reading(self):
-            return super().probe(closure)
-
-    @property
-    def factors(self) -> list[float]:
-        """Our factor on the rate of each parameter group, at the next step and with the rates of now."""
-        return self._homotopy.factors_for([group["lr"] for group in self.param_groups])
-
-    @property
-    def _homotopy(self) -> HomotopyLR:
-        controller = self.controller
-        assert isinstance(controller, HomotopyLR)
-        return controller

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,32 +12,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from ..landscape.shards import local
+from ..landscape.ranks import Ranks
+from ..landscape.shards import any_spread, local
 from ..schedulers.induced_metric import Embedding, agreed_loss, check_metric, metric_factor
+from ..schedulers.skipped_steps import skips_step
+from .parts import Part
 
+FRESH: dict[str, Any] = {"metric_average": None, "metric_steps": 0}
 OF_ALL_GROUPS = ("beta", "embedding", "per_parameter")
-OWN = ("beta", "embedding", "per_parameter", "metric_average", "metric_steps")
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Parameters that are updated together, each with its gradient and state.
-
-    Attributes:
-        whole: The parameters.
-        here: What of them this rank holds; they themselves, unless they are spread over ranks.
-        gradients: Likewise, pointing downhill for what is minimised.
-        states: By name what the optimizer remembers, without what other ranks hold of it.
-        steps: How many steps each has taken, this one included.
-        group: Their options.
-    """
-
-    whole: list[Tensor]
-    here: list[Tensor]
-    gradients: list[Tensor]
-    states: dict[str, list[Tensor]]
-    steps: list[int]
-    group: dict[str, Any]
 
 
 def check_options(lr: float | Tensor, weight_decay: float, **shares: float) -> None:
@@ -82,9 +63,25 @@ class InducedMetric(Optimizer):
         self.beta = beta
         self.embedding: Embedding = embedding
         self.per_parameter = per_parameter
-        self.metric_average: Tensor | None = None  # S
-        self.metric_steps = 0  # k
         super().__init__(params, defaults)
+        self._hold(None, 0)
+
+    @property
+    def metric_average(self) -> Tensor | None:
+        """S; None before the first step."""
+        average: Tensor | None = self.param_groups[0]["metric_average"]
+        return average
+
+    @property
+    def metric_steps(self) -> int:
+        """k, how many steps S has seen."""
+        steps: int = self.param_groups[0]["metric_steps"]
+        return steps
+
+    def _hold(self, average: Tensor | None, steps: int) -> None:
+        """Set S and k, in every group: torch.distributed.checkpoint saves nothing else but groups and state."""
+        for group in self.param_groups:
+            group.update(metric_average=average, metric_steps=steps)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group as in torch.
@@ -110,6 +107,8 @@ class InducedMetric(Optimizer):
                 f"{type(self).__name__} needs real parameters, got {odd[0].dtype} of shape {tuple(odd[0].shape)}; keep "
                 "the parameter as torch.view_as_real(…) and make it complex in forward"
             )
+        first = self.param_groups[0]
+        self.param_groups[-1].update({name: first.get(name, fresh) for name, fresh in FRESH.items()})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None, *, loss: Tensor | float | None = None) -> Any:
@@ -131,8 +130,10 @@ class InducedMetric(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 found = closure()
-        value = self._loss(found if loss is None else loss)
         self._check_gradients()
+        if self._makes_state():
+            return found
+        value = self._loss(found if loss is None else loss)
         parts = [part for group in self.param_groups for part in self._parts(group)]
         if not parts:
             return found
@@ -182,6 +183,27 @@ class InducedMetric(Optimizer):
                     "sparse=False in the embedding layer"
                 )
 
+    def _makes_state(self) -> bool:
+        """Make the state and nothing else where the step is none, as torch.distributed.checkpoint takes one."""
+        rates = [group["lr"] for group in self.param_groups]
+        if any(isinstance(rate, Tensor) and rate.device.type != "cpu" for rate in rates) or any(map(float, rates)):
+            return False
+        held = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        none = skips_step(self)
+        # Of a gradient that is spread over ranks the part here may be zero where others are not.
+        if not all(Ranks(together=any_spread(held)).gather(none)):
+            return False
+        for p in held:
+            self._state_of(p)
+        return bool(held)
+
+    def _state_of(self, p: Tensor) -> dict[str, Any]:
+        state: dict[str, Any] = self.state[p]
+        if not state:
+            state["step"] = 0
+            state.update({n: torch.zeros_like(p, memory_format=torch.preserve_format) for n in self.memory})
+        return state
+
     def _parts(self, group: dict[str, Any]) -> Iterator[Part]:
         alike: dict[Any, list[Tensor]] = {}
         for i, p in enumerate(p for p in group["params"] if p.grad is not None):
@@ -190,10 +212,7 @@ class InducedMetric(Optimizer):
             steps: list[int] = []
             states: dict[str, list[Tensor]] = {name: [] for name in self.memory}
             for p in whole:
-                state = self.state[p]
-                if not state:
-                    state["step"] = 0
-                    state.update({n: torch.zeros_like(p, memory_format=torch.preserve_format) for n in self.memory})
+                state = self._state_of(p)
                 state["step"] += 1
                 steps.append(state["step"])
                 for name, held in states.items():
@@ -209,10 +228,11 @@ class InducedMetric(Optimizer):
         numbers = sum(p.numel() for part in parts for p in part.whole) if self.per_parameter else 1
         found = [part.group["xi"] / max(numbers, 1) * self._squared(part) for part in parts]
         newest = torch.stack([one.to(found[0]) for one in found]).sum()
-        average = torch.zeros_like(newest) if self.metric_average is None else self.metric_average.to(newest)
-        self.metric_average = self.beta * average + (1 - self.beta) * newest
-        self.metric_steps += 1
-        return self.metric_average / (1 - self.beta**self.metric_steps)
+        past, steps = self.metric_average, self.metric_steps + 1
+        average = torch.zeros_like(newest) if past is None else past.to(newest)
+        average = self.beta * average + (1 - self.beta) * newest
+        self._hold(average, steps)
+        return average / (1 - self.beta**steps)
 
     @staticmethod
     def _scalar(value: Any, part: Part) -> Tensor:
@@ -228,33 +248,43 @@ class InducedMetric(Optimizer):
     # What torch calls
 
     def state_dict(self) -> dict[str, Any]:
-        """Give torch's state, with the metric's under "metric".
+        """Give torch's state, with the metric's under "metric", and in numbers in each group.
 
         Returns:
-            What ``torch.load(weights_only=True)`` accepts.
+            What ``torch.load(weights_only=True)`` accepts, and torch.distributed.checkpoint.
         """
-        average = None if self.metric_average is None else self.metric_average.clone()
-        return {**super().state_dict(), "metric": {"average": average, "steps": self.metric_steps}}
+        average, steps = self.metric_average, self.metric_steps
+        state = super().state_dict()
+        number = 0.0 if average is None else float(average)
+        groups = [{**group, "metric_average": number} for group in state["param_groups"]]
+        metric = {"average": None if average is None else average.clone(), "steps": steps}
+        return {**state, "param_groups": groups, "metric": metric}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state.
 
         Args:
-            state_dict: What :meth:`state_dict` gave.
+            state_dict: What :meth:`state_dict` gave, or what torch's ``get_optimizer_state_dict`` has made of it.
 
         Raises:
             ValueError: If it comes from an optimizer of another kind.
         """
         state = dict(state_dict)
-        if "metric" not in state:
+        groups = state["param_groups"]
+        if "metric" not in state and not all(FRESH.keys() <= group.keys() for group in groups):
             raise ValueError(
                 f"this is not a state of {type(self).__name__}: metric missing; pass what its state_dict() returned"
             )
-        metric = state.pop("metric")
+        metric = state.pop("metric", None)
         super().load_state_dict(state)
-        self.metric_average = None if metric["average"] is None else metric["average"].clone()
-        self.metric_steps = metric["steps"]
+        if metric is None:
+            number, steps = groups[0]["metric_average"], groups[0]["metric_steps"]
+            average = torch.as_tensor(number, dtype=torch.float64).clone() if steps else None
+        else:
+            average, steps = metric["average"], metric["steps"]
+            average = None if average is None else average.clone()
+        self._hold(average, steps)
 
     def __getstate__(self) -> dict[str, Any]:
-        own = {name: self.__dict__[name] for name in OWN if name in self.__dict__}
+        own = {name: self.__dict__[name] for name in OF_ALL_GROUPS if name in self.__dict__}
         return {**super().__getstate__(), **own}

@@ -11,7 +11,8 @@ from torch.optim.optimizer import ParamsT
 
 from ..schedulers.induced_metric import Embedding
 from ..schedulers.squared_norm import squared_norm
-from .induced_metric import InducedMetric, Part, check_options
+from .induced_metric import InducedMetric, check_options
+from .parts import Part
 
 
 class InducedMetricRMS(InducedMetric):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..schedulers import Decision, History, LandscapeLR
+from ..schedulers.limited import LimitedLR
+from ..schedulers.probed_batch import on_batch
+from ..schedulers.rates import Rate
+from ..schedulers.skipped_steps import skips_step
 from ..schedulers.standpoint import check_standpoint
+from .steerable import check_steerable
 
 OWN = ("_model", "_shadow", "_controller", "_log")
 
@@ -32,6 +38,9 @@ class Steered(Optimizer):
                 super().__init__(params, **options)
                 self.steer(model, lambda groups: TopoLR(groups, model))
 
+    Any scheduler will do that works by its probes alone; ValleyLR, CurvatureWarmup, InducedMetricLR, PerLayerHomotopyLR
+    and PerLayerTopoLR need the optimizer itself.
+
     Measure after the step, by ``probe`` or by the arguments of ``step``; a new factor takes effect at the next step.
     Deep copies and pickles carry model and controller; ``state_dict`` carries the controller's state. A CUDA graph
     that captures ``step`` keeps the factor of the moment of capture.
@@ -47,19 +56,22 @@ class Steered(Optimizer):
         Args:
             model: What ``step`` calls with the data it is given.
             make: Constructs the scheduler for the stand-in optimizer that it is given: one without the parameters,
-                which has a group for each of ours. Its rates are ours at the time of each measurement.
+                which has a group for each of ours. Its rates are ours, now and at the time of each measurement.
             log: Log decisions, at level INFO.
 
         Raises:
-            TypeError: If ``make`` gives something else than a landscape scheduler of that optimizer.
+            TypeError: If ``make`` gives something else than a landscape scheduler of that optimizer, or one that does
+                more than its probes.
+            ValueError: If it needs an edge of stability that is not known of this optimizer.
         """
         # A scheduler writes rates for good and marks the groups of its optimizer, which is what ours must be spared.
-        shadow = torch.optim.SGD([{"params": [torch.empty(0)]} for _ in self.param_groups], lr=1.0)
+        shadow = torch.optim.SGD([_shadow_of(group) for group in self.param_groups], lr=1.0)
         controller = make(shadow)
         if not isinstance(controller, LandscapeLR) or controller.optimizer is not shadow:
             raise TypeError(
                 f"make must construct a LandscapeLR with the optimizer it is given, got {type(controller).__name__}"
             )
+        check_steerable(controller, self)
         self._model, self._shadow, self._controller, self._log = model, shadow, controller, log
 
     # Training
@@ -97,13 +109,18 @@ class Steered(Optimizer):
         scaled = [rate if f == 1 else rate * f for rate, f in zip(plain, self.factors, strict=True)]
         for group, rate in zip(self.param_groups, scaled, strict=True):
             group["lr"] = rate
+        written = None if closure is None else [_version(rate) for rate in scaled]
         try:
             loss = self._own_step(closure)
         finally:
-            for group, before, during in zip(self.param_groups, plain, scaled, strict=False):
-                if group["lr"] is during:  # else the closure has set it
-                    group["lr"] = before
-        self._shadow.step()  # counts
+            for i, (group, before, during) in enumerate(zip(self.param_groups, plain, scaled, strict=False)):
+                if group["lr"] is not during:  # the closure has set it
+                    continue
+                group["lr"] = before
+                if during is not before and written is not None and written[i] != _version(during):
+                    before.detach().copy_(during.detach())  # the closure has set it in place
+        if not skips_step(self):
+            self._shadow.step()  # counts
         if criterion is not None:
             self._probe_batch(data, target, criterion)
         return loss
@@ -126,36 +143,48 @@ class Steered(Optimizer):
 
         self.probe(loss)
 
-    def probe(self, closure: Callable[[], Tensor]) -> Decision | None:
-        """Measure and decide, if it is time.
+    def probe(self, closure: Callable[..., Tensor], batch: Any = None, *, subset: int | None = None) -> Decision | None:
+        """Measure and decide, if it is time, with this optimizer's own state and rates.
 
         Args:
             closure: Returns the loss as a 0-d tensor and does nothing else: no zero_grad, no backward.
+            batch: Given one, the closure is called with it, or with a part of it; else without arguments.
+            subset: How many examples all ranks together probe on; see
+                :meth:`~lrscape.schedulers.LandscapeLR.probe`.
 
         Returns:
             The decision, whose rates are those of the next step; None if no measurement was due.
 
         Raises:
-            ValueError: If the optimizer class is a schedule-free one and stands at its average.
+            ValueError: If the optimizer class is a schedule-free one and stands at its average, or there is a subset of
+                no batch.
         """
         check_standpoint(self)
+        loss = on_batch(closure, batch, subset)
         if not self._controller.due():
             return None
         for shadow, group in zip(self._shadow.param_groups, self.param_groups, strict=True):
             shadow["lr"] = float(group["lr"])
-        try:
-            decision = self._controller.observe(self._controller.measure(closure))
-        except Exception as error:  # the user's closure may raise anything
-            decision = self._controller.skip(error)
+        with self._read():
+            try:
+                decision = self._controller.observe(self._controller.measure(loss))
+            except Exception as error:  # the user's closure may raise anything
+                decision = self._controller.skip(error)
         if self._log:
             logger.info("lrscape: step %d, %s, rates %s", decision.step, decision.reason, decision.rates)
         return decision
+
+    def _read(self) -> AbstractContextManager[None]:
+        """Let the controller read our state, if it follows the sharpness that this very optimizer feels."""
+        return self._controller.reading(self) if isinstance(self._controller, LimitedLR) else nullcontext()
 
     # What it knows
 
     @property
     def factors(self) -> list[float]:
-        """Our factor on the rate of each parameter group, at the next step."""
+        """Our factor on the rate of each parameter group, at the next step and with the rates of now."""
+        if isinstance(self._controller, LimitedLR):
+            return self._controller.factors_for([group["lr"] for group in self.param_groups])
         return self._controller._current_factors()
 
     @property
@@ -178,7 +207,7 @@ class Steered(Optimizer):
         """
         super().add_param_group(param_group)
         if "_shadow" in self.__dict__:
-            self._shadow.add_param_group({"params": [torch.empty(0)]})
+            self._shadow.add_param_group(_shadow_of(self.param_groups[-1]))
 
     def state_dict(self) -> dict[str, Any]:
         """Give torch's state, with the controller's under "controller".
@@ -204,3 +233,12 @@ class Steered(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         own = {name: self.__dict__[name] for name in OWN if name in self.__dict__}
         return {**super().__getstate__(), **own}
+
+
+def _shadow_of(group: dict[str, Any]) -> dict[str, Any]:
+    """Give what a scheduler may know of a group without holding its parameters."""
+    return {"params": [torch.empty(0)], "lr": float(group["lr"])}
+
+
+def _version(rate: Rate) -> int | None:
+    return rate._version if isinstance(rate, Tensor) and not rate.is_inference() else None

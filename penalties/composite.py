@@ -78,13 +78,13 @@ class CompositePenalty(nn.Module):
         for name, value in self.lambdas.items():
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"lambda_{name} must be finite and at least 0, got {value!r}")
-        if lambda_nger and nger is None:
-            raise ValueError("lambda_nger needs the number of tasks: give nger=NGER(tasks)")
         self.sasp = sasp or SASP()
         self.cvp = cvp or CVP()
         self.nger = nger
         self.sbmp = sbmp or SBMP()
         self.dmta = dmta or DMTA()
+        if lambda_nger:
+            self._tasks()
 
     def forward(
         self,
@@ -108,8 +108,9 @@ class CompositePenalty(nn.Module):
             logits: Output of the classification head, (N, C) or (N, C, d1, …).
             features: Its input, (N, F) or (N, F, d1, …).
             targets: Class indices, or probabilities.
-            parameters: Those that CVP decays and DMTA compares.
-            gradients: Theirs, of the base loss; with DMTA, with their graph. Computed if None.
+            parameters: Those that CVP decays and DMTA compares; frozen ones are left out.
+            gradients: Theirs, of the base loss, with or without places for frozen ones; with DMTA, with their graph.
+                Computed if None.
             task_losses: One for each task, (T,).
             kappa: Scale of each task's kernel, (T,), for NGER.
             head: What makes logits of embeddings.
@@ -121,7 +122,7 @@ class CompositePenalty(nn.Module):
             each λ above 0.
 
         Raises:
-            ValueError: If what a penalty needs is missing.
+            ValueError: If what a penalty needs is missing, ``nger`` too where its λ was set later.
         """
         if base.dim():
             raise ValueError(f"base must be a 0-d loss, got shape {tuple(base.shape)}; reduce it first")
@@ -132,16 +133,18 @@ class CompositePenalty(nn.Module):
             )
         if self.lambdas["cvp"] or self.lambdas["dmta"]:
             name = "cvp" if self.lambdas["cvp"] else "dmta"
-            thetas = [theta for theta in needed(name, parameters=parameters) if theta.requires_grad]
+            every = list(needed(name, parameters=parameters))
+            thetas = [theta for theta in every if theta.requires_grad]
             if gradients is None:
                 gradients = self._gradients(base, thetas)
+            elif len(gradients) == len(every):
+                gradients = [g for g, theta in zip(gradients, every, strict=True) if theta.requires_grad]
             if self.lambdas["cvp"]:
                 parts["cvp"] = self.cvp(thetas, gradients)
             if self.lambdas["dmta"]:
                 parts["dmta"] = self.dmta(gradients)
         if self.lambdas["nger"]:
-            assert self.nger is not None
-            parts["nger"] = self.nger(needed("nger", task_losses=task_losses), kappa)
+            parts["nger"] = self._tasks()(needed("nger", task_losses=task_losses), kappa)
         if self.lambdas["sbmp"]:
             parts["sbmp"] = self.sbmp(
                 needed("sbmp", head=head), needed("sbmp", embeddings=embeddings), logits, targets=targets, mask=mask
@@ -150,6 +153,11 @@ class CompositePenalty(nn.Module):
         for name, value in parts.items():
             total = total + self.lambdas[name] * value
         return total, {"base": base.detach(), **{name: value.detach() for name, value in parts.items()}}
+
+    def _tasks(self) -> NGER:
+        if self.nger is None:
+            raise ValueError("lambda_nger needs the number of tasks: give nger=NGER(tasks)")
+        return self.nger
 
     def _gradients(self, base: Tensor, thetas: list[Tensor]) -> tuple[Tensor | None, ...]:
         if not thetas or not base.requires_grad:

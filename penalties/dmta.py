@@ -100,7 +100,8 @@ class DMTA(nn.Module):
     @property
     def average(self) -> list[Tensor]:
         """m, one tensor per parameter; none before the first call."""
-        return [tensor for name, tensor in self.named_buffers() if name.startswith(NAME)]
+        held = {int(name[len(NAME) :]): tensor for name, tensor in self.named_buffers() if name.startswith(NAME)}
+        return [held[place] for place in sorted(held)]  # a state may come with its keys in any order
 
     def forward(self, gradients: Sequence[Tensor | None]) -> Tensor:
         """Compute R, then record the gradient.

@@ -109,6 +109,34 @@ def test_frozen_parameters_are_left_out():
     assert all(p.grad is None for p in setting.body.parameters())
 
 
+@pytest.mark.parametrize("aligned", ["all", "trained"])
+@pytest.mark.parametrize("name", ["cvp", "dmta"])
+def test_gradients_may_have_places_for_frozen_parameters(name, aligned):
+    setting = Setting()
+    setting.parameters[0].requires_grad_(False)
+    penalty = CompositePenalty(**{f"lambda_{name}": 1.0}, dmta=DMTA(0.5))
+    for step in range(2):
+        base, given = setting.given()
+        trained = [p for p in setting.parameters if p.requires_grad]
+        loss = base - step * setting.model(setting.x)[:, 0].sum()
+        found = iter(torch.autograd.grad(loss, trained, create_graph=True))
+        places = setting.parameters if aligned == "all" else trained
+        gradients = [next(found) if p.requires_grad else None for p in places]
+        twin = CompositePenalty(**{f"lambda_{name}": 1.0}, dmta=DMTA(0.5))
+        twin.load_state_dict(penalty.state_dict())
+        expected, _ = twin(base, **{**given, "parameters": trained}, gradients=gradients[-len(trained) :])
+        total, components = penalty(base, **given, gradients=gradients)
+        assert torch.equal(total, expected)
+    assert components[name].abs() > 0
+
+
+def test_gradients_of_other_parameters_are_still_refused():
+    setting = Setting()
+    base, given = setting.given()
+    with pytest.raises(ValueError, match="gradients must be one for each of the 4 parameters, got 3"):
+        CompositePenalty(lambda_cvp=1.0)(base, **given, gradients=[None] * 3)
+
+
 def test_options_reach_the_penalties():
     setting = Setting()
     base, given = setting.given()
@@ -157,6 +185,10 @@ def test_what_is_missing_is_named():
             CompositePenalty(**{f"lambda_{name}": 1.0}, nger=NGER(2))(base, **rest)
     with pytest.raises(ValueError, match=r"give nger=NGER\(tasks\)"):
         CompositePenalty(lambda_nger=1.0)
+    later = CompositePenalty()
+    later.lambdas["nger"] = 1.0
+    with pytest.raises(ValueError, match=r"give nger=NGER\(tasks\)"):
+        later(base, **given)
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="lambda_sasp must be finite"):
             CompositePenalty(lambda_sasp=wrong)

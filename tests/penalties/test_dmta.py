@@ -145,6 +145,25 @@ def test_state_survives_saving_copying_and_pickling():
             assert all(torch.equal(twin(gradients_of(k)), wanted) for twin in twins)
 
 
+@pytest.mark.parametrize("shape", [(3,), ()])
+def test_the_keys_of_a_state_may_come_in_any_order(shape):
+    def gradients(k):
+        stream = torch.Generator().manual_seed(k)
+        return [torch.randn(shape, generator=stream, dtype=torch.double) for _ in range(12)]
+
+    tracker, fresh, used = DMTA(0.9), DMTA(0.9), DMTA(0.9)
+    with torch.no_grad():
+        tracker(gradients(0))
+        used(gradients(1)[:3])
+        state = tracker.state_dict()
+        assert sorted(state)[3] == "average_11"  # what a format that sorts its keys writes before average_2
+        for twin, keys in ((fresh, sorted(state)), (used, sorted(state, reverse=True))):
+            twin.load_state_dict({key: state[key] for key in keys})
+            assert torch.equal(flat(twin.average), flat(tracker.average))
+            assert twin.eval()(gradients(0)) == pytest.approx(0.0, abs=1e-12)
+            assert torch.equal(twin(gradients(2)), tracker.eval()(gradients(2)))
+
+
 def test_eval_mode_records_nothing():
     tracker = DMTA(0.5)
     with torch.no_grad():
