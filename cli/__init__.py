@@ -91,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             traceback.print_exc()
         hint = "" if arguments.debug else "; add --debug for the traceback"
-        return _fail(f"error: {explain(error, hint)}", USAGE if isinstance(error, UsageError) else FAILED)
+        return _fail(
+            f"error: {explain(error, hint, vars(arguments))}", USAGE if isinstance(error, UsageError) else FAILED
+        )
 
 
 def _fail(message: str, code: int) -> int:

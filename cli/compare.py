@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from .columns import columns, number, place
 from .describe import describe, differences, only
-from .failures import UsageError
+from .failures import UsageError, about
 from .headless import draw_without_window
+from .logarithm import check_log
 from .options import positive
 from .output import Output, add_output_options
 from .plot import load_surface
@@ -88,27 +89,27 @@ def run(arguments: argparse.Namespace) -> int:
     with Output(arguments) as output:
         surfaces: dict[Path, LossSurface] = {}
         for path in paths:
-            try:
+            with about(path):
                 surfaces[path] = only(load_surface(path), arguments.metric)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
         names = short_names(paths)
         unlike = differences(list(surfaces.values()))
         if unlike:
             output.note(f"not measured alike: {'; '.join(unlike)}")
-        if arguments.out is not None:
-            draw(surfaces, names, arguments)
         described = {path: describe(surface) for path, surface in surfaces.items()}
         record = {
             "metric": arguments.metric or "loss",
             "differences": unlike,
             "surfaces": [{"surface": str(path), **numbers} for path, numbers in described.items()],
-            "figure": None if arguments.out is None else str(arguments.out),
+            "figure": None,
         }
         lines = columns(HEAD, [row(names[path], numbers) for path, numbers in described.items()])
-        if arguments.out is not None:
-            lines.append(("figure", str(arguments.out)))
-        output.result(record, lines)
+        try:
+            if arguments.out is not None:
+                draw(surfaces, names, arguments)
+                record["figure"] = str(arguments.out)
+                lines.append(("figure", str(arguments.out)))
+        finally:  # the numbers are there, whatever becomes of the figure
+            output.result(record, lines)
     return 0
 
 
@@ -142,6 +143,9 @@ def draw(surfaces: dict[Path, LossSurface], names: dict[Path, str], arguments: a
         names: Likewise.
         arguments: Of the command.
     """
+    for path, surface in surfaces.items():
+        if arguments.log:
+            check_log(surface, path, arguments.metric)
     draw_without_window()
     from matplotlib import pyplot as plt
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .destination import check_destination
+from .failures import about
 from .headless import draw_without_window
+from .logarithm import check_log
 from .marks import figure_of, mark_anchors
 from .options import positive, some_of
 from .output import Output, add_output_options
@@ -118,7 +120,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     with Output(arguments) as output:
         surface = load_surface(arguments.surface)
-        kinds = choose_kinds(surface, arguments.kind)
+        kinds = choose_kinds(surface, arguments.kind, str(arguments.surface))
+        if arguments.log and set(kinds) != {"paraview"}:
+            check_log(surface, arguments.surface, arguments.metric)
         make_folder(arguments.out)
         endings = {name: KINDS[name].suffix or arguments.format for name in kinds}
         files = [
@@ -131,7 +135,8 @@ def run(arguments: argparse.Namespace) -> int:
 
         with viz.theme("dark" if arguments.dark else "light"):
             for name, target in zip(kinds, files, strict=True):
-                draw(surface, name, target, log=arguments.log, metric=arguments.metric, dpi=arguments.dpi)
+                with about(arguments.surface):
+                    draw(surface, name, target, log=arguments.log, metric=arguments.metric, dpi=arguments.dpi)
         record = {"surface": str(arguments.surface), "files": [str(file) for file in files]}
         output.result(record, [(name, str(file)) for name, file in zip(kinds, files, strict=True)])
     return 0
@@ -177,12 +182,13 @@ def file_name(stem: str, kind: str, metric: str | None, suffix: str) -> str:
     return "-".join([stem, kind, *drawn]) + f".{suffix}"
 
 
-def choose_kinds(surface: LossSurface, asked: list[str] | None) -> list[str]:
+def choose_kinds(surface: LossSurface, asked: list[str] | None, called: str) -> list[str]:
     """Check the kinds that were asked for, or choose all that fit.
 
     Args:
         surface: What is to be drawn.
         asked: Names of kinds, None for all that fit and need not be asked for.
+        called: What to call the surface.
 
     Returns:
         Names of kinds.
@@ -195,7 +201,7 @@ def choose_kinds(surface: LossSurface, asked: list[str] | None) -> list[str]:
     chosen = asked or [name for name in fitting if not KINDS[name].asked]
     if wrong or not chosen:
         needed = [f"--kind {name} draws {KINDS[name].dims}-D surfaces" for name in wrong[:1]]
-        raise ValueError(f"{', '.join([*needed, f'this one is {surface.dims}-D'])}; use --kind {','.join(fitting)}")
+        raise ValueError(f"{', '.join([*needed, f'{called} is {surface.dims}-D'])}; use --kind {','.join(fitting)}")
     return chosen
 
 

@@ -61,6 +61,13 @@ def add_parser(subparsers: Any) -> None:
     where.add_argument(
         "--norm", choices=("filter", "layer", "none"), default="filter", help="of the directions (default: filter)"
     )
+    where.add_argument(
+        "--bias",
+        choices=("zero", "match"),
+        default="zero",
+        help="leave biases and norms alone (default), or move them along with the rest",
+    )
+    where.add_argument("--orthogonal", action="store_true", help="make the directions orthogonal")
     where.add_argument("--seed", type=int, default=0, help="of all random vectors (default: 0)")
     where.add_argument("--parameters", nargs="+", metavar="PATTERN", help="of these parameters or modules alone")
     where.add_argument("--no-curvature", action="store_true", help="leave the Hessian out")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .advice import for_shell
 from .measurement import Measurement, prepare
 from .nearby_history import Told, history_of
 from .output import Output
@@ -84,23 +85,25 @@ def measure_all(
     digest, size = hash_files(Path(path))
     chapter = Chapter(path, measurement.report, digest, size, _surface(measurement, arguments))
     if not arguments.no_curvature:
-        _attempt(chapter, "curvature", output, lambda: _curvature(measurement, arguments, output))
+        _attempt(chapter, "curvature", arguments, output, lambda: _curvature(measurement, arguments, output))
     surface = chapter.surface
     noise = None if surface.standard_error is None else surface.standard_error.reshape(surface.values.shape)
-    _attempt(chapter, "profile", output, lambda: tda.profile(surface.values, noise))
+    _attempt(chapter, "profile", arguments, output, lambda: tda.profile(surface.values, noise))
     if history is None:
-        _attempt(chapter, "history", output, lambda: history_of(path, arguments.unsafe_load, shared=shared))
+        _attempt(chapter, "history", arguments, output, lambda: history_of(path, arguments.unsafe_load, shared=shared))
     else:
         chapter.history = history
     return chapter
 
 
-def _attempt(chapter: Chapter, what: str, output: Output, measure: Callable[[], Any]) -> None:
+def _attempt(
+    chapter: Chapter, what: str, arguments: argparse.Namespace, output: Output, measure: Callable[[], Any]
+) -> None:
     """Fill a part of the chapter, or say why it stays empty."""
     try:
         setattr(chapter, what, measure())
     except (ValueError, RuntimeError, MemoryError) as error:  # NotImplementedError is a RuntimeError
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = for_shell(" ".join(str(error).split()), vars(arguments)) or type(error).__name__
         chapter.missing[what] = reason
         output.note(f"{what} of {chapter.name} is left out: {reason}")
 
@@ -109,7 +112,14 @@ def _surface(measurement: Measurement, arguments: argparse.Namespace) -> LossSur
     from .. import landscape
 
     directions = landscape.random_directions(
-        measurement.model, 2, norm=arguments.norm, seed=arguments.seed, parameters=arguments.parameters
+        measurement.model,
+        2,
+        norm=arguments.norm,
+        bias=arguments.bias,
+        orthogonal=arguments.orthogonal,
+        seed=arguments.seed,
+        parameters=arguments.parameters,
+        memory=arguments.memory,
     )
     start = time.perf_counter()
     how = {**measurement.how, "partial": None}

@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # torch is slow to import, and --help does without
     from ..landscape import LossSurface
     from ..landscape.checkpoints import CheckpointReport
 
+NAMED = 6  # parameters that do not move
+
 
 def as_record(surface: LossSurface, report: CheckpointReport, out: Path) -> dict[str, Any]:
     """Collect the result for ``--json``.
@@ -56,6 +58,7 @@ def as_record(surface: LossSurface, report: CheckpointReport, out: Path) -> dict
             "cosines": origin["direction_cosines"],
             "parameters_moved": origin["parameters_moved"],
             "parameters_total": origin["parameters_total"],
+            "not_moved": [*origin.get("at_rest", ()), *origin.get("left_out", ())],
         },
         "anchors": anchors(origin),
         "seconds": seconds,
@@ -111,6 +114,10 @@ def as_lines(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("through", f"{one['checkpoint']} at {_place(one['at'])}, loss {one['loss']:.6g}") for one in record["anchors"]
     ]
     lines.append(("directions", _directions(record["directions"])))
+    resting = record["directions"]["not_moved"]
+    if resting:
+        more = f" and {len(resting) - NAMED} more" if len(resting) > NAMED else ""
+        lines.append(("not moved", ", ".join(resting[:NAMED]) + more))
     if record["measured"] < record["points"]:
         left = record["points"] - record["measured"]
         lines.append(("adaptive", f"{left} of {record['points']} points saved ({record['saved_share']:.0%})"))

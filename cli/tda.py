@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .failures import about
+from .logarithm import check_log
 from .options import as_number, not_negative, positive, positive_whole
 from .output import Output, add_output_options
 from .plot import FORMATS, KINDS, draw, file_name, load_surface, make_folder
@@ -119,19 +121,21 @@ def run(arguments: argparse.Namespace) -> int:
         figures = {} if arguments.out is None else plan(surfaces, names, arguments)
         records, rows = [], []
         for path, surface in surfaces.items():
-            try:
+            with about(path):
                 profile, source = measure(surface, arguments)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
             if source is None and arguments.noise is None:
                 output.note(f"{path} has no standard errors, so every feature counts as real; --noise sets a level")
             records.append(as_record(path, surface, profile, source))
             rows.append(as_row(names[path], profile))
-        for target, (surface, kind) in figures.items():
-            draw_one(surface, kind, target, arguments)
-        drawn = [str(file) for file in figures]
-        record = {"confidence": arguments.confidence, "cells": arguments.cells, "surfaces": records, "files": drawn}
-        output.result(record, [*table(rows), *[("figure", file) for file in drawn]])
+        drawn: list[str] = []
+        try:
+            for target, (path, kind) in figures.items():
+                with about(path):
+                    draw_one(surfaces[path], path, kind, target, arguments)
+                drawn.append(str(target))
+        finally:  # the numbers are there, whatever becomes of a figure
+            record = {"confidence": arguments.confidence, "cells": arguments.cells, "surfaces": records, "files": drawn}
+            output.result(record, [*table(rows), *[("figure", file) for file in drawn]])
     return 0
 
 
@@ -164,7 +168,7 @@ def measure(surface: LossSurface, arguments: argparse.Namespace) -> tuple[Profil
 
 def plan(
     surfaces: Mapping[Path, LossSurface], names: Mapping[Path, str], arguments: argparse.Namespace
-) -> dict[Path, tuple[LossSurface, str]]:
+) -> dict[Path, tuple[Path, str]]:
     """Choose the figures that fit, and make sure that they can be written before anything is computed.
 
     Args:
@@ -173,11 +177,11 @@ def plan(
         arguments: Of this command, which name a folder; it is made if needed.
 
     Returns:
-        The file of each figure, with its surface and kind.
+        The file of each figure, with that of its surface, and its kind.
     """
     make_folder(arguments.out)
     figures = {
-        arguments.out / file_name(names[path], kind, None, arguments.format): (surface, kind)
+        arguments.out / file_name(names[path], kind, None, arguments.format): (path, kind)
         for path, surface in surfaces.items()
         for kind in FIGURES
         if KINDS[kind].fits(surface)
@@ -187,15 +191,18 @@ def plan(
     return figures
 
 
-def draw_one(surface: LossSurface, kind: str, target: Path, arguments: argparse.Namespace) -> None:
+def draw_one(surface: LossSurface, path: Path, kind: str, target: Path, arguments: argparse.Namespace) -> None:
     """Draw one figure.
 
     Args:
         surface: The surface.
+        path: Its file.
         kind: Of the figure.
         target: Its file.
         arguments: Of this command.
     """
+    if arguments.log:
+        check_log(surface, path)
     shared = {"noise": arguments.noise, "confidence": arguments.confidence, "cells": arguments.cells}
     number = {"most": arguments.most} if kind in {"mergetree", "basins"} else {}
     draw(surface, kind, target, log=arguments.log, metric=None, dpi=arguments.dpi, **shared, **number)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .destination import check_destination, save_somewhere
-from .failures import UsageError
+from .failures import UsageError, about
+from .logarithm import check_log
 from .measurement import Checkpoints, Measurement, add_files, add_how, add_what, prepare, warn_of_statistics
 from .options import at_least_3, not_negative
 from .output import Output, add_output_options
@@ -141,13 +142,23 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         save_somewhere(surface.save, out)
         drop_partial(out)
-        if arguments.figure is not None:
-            from .plot import draw
-
-            draw(surface, "contour", arguments.figure, log=arguments.log, metric=None, dpi=300.0)
-        record = as_record(surface, found, out, arguments.figure)
-        output.result(record, as_lines(record))
+        record = as_record(surface, found, out, None)
+        try:
+            if arguments.figure is not None:
+                _draw(surface, arguments)
+                record["figure"] = str(arguments.figure)
+        finally:  # the numbers are there, whatever becomes of the figure
+            output.result(record, as_lines(record))
     return 0
+
+
+def _draw(surface: LossSurface, arguments: argparse.Namespace) -> None:
+    from .plot import draw
+
+    if arguments.log:
+        check_log(surface, arguments.out)
+    with about(arguments.out):
+        draw(surface, "contour", arguments.figure, log=arguments.log, metric=None, dpi=300.0)
 
 
 def _measured(

@@ -19,7 +19,7 @@ from ..landscape.subset import subset as part_of
 from ..schedulers import InducedMetricLR, LandscapeLR
 from .probers import Prober, find_probers, is_due, scheduler_of
 from .recorders import record
-from .training_step import step_loss, undisturbed
+from .training_step import SkippedBatch, step_loss, undisturbed
 
 ModuleLoss = Callable[[Any, Any], Tensor]
 
@@ -44,8 +44,9 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
 
     Without ``loss`` the loss is that of ``training_step``, in the trainer's precision. What it logs meanwhile is
     dropped, and what it changes in the module's own attributes and in metrics of torchmetrics is put back; whatever
-    else it does beside computing the loss, it does once more per forward pass. Manual optimisation, whose
-    ``training_step`` runs backward, needs ``loss``; there the module steps its schedulers itself.
+    else it does beside computing the loss, it does once more per forward pass. On a batch that it skips by returning
+    None nothing is measured. Manual optimisation, whose ``training_step`` runs backward, needs ``loss``; there the
+    module steps its schedulers itself.
 
     Args:
         loss: ``loss(module, batch)`` returns the loss as a 0-d tensor and does nothing else. With several schedulers
@@ -81,6 +82,8 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
         self._losses: list[tuple[Prober, ModuleLoss | None]] = []
         self._batch: tuple[Any, int] | None = None
         self._training_loss: Tensor | None = None
+        self._backward = False  # whether training has found a loss on the batch
+        self._skipped: SkippedBatch | None = None  # whether the probe has found none
         self._endings: list[Callable[[], object]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,7 +132,7 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
             batch: On the device.
             batch_idx: Its number.
         """
-        self._batch = (batch, batch_idx)
+        self._batch, self._backward, self._skipped = (batch, batch_idx), False, None
         for prober, loss in self._losses:
             if scheduler_of(prober).probes_first:
                 self._probe(trainer, pl_module, prober, loss)
@@ -141,7 +144,12 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
             trainer: Who trains.
             pl_module: What is trained.
             loss: Divided by the number of batches whose gradients are accumulated, and scaled where a scaler is used.
+
+        Raises:
+            TypeError: If the step gave no loss when it was measured on this batch.
         """
+        self._backward = True
+        self._check_skipped()
         if any(isinstance(prober, InducedMetricLR) for prober, _ in self._losses):
             scaler = getattr(trainer.precision_plugin, "scaler", None)
             scale = 1.0 if scaler is None else scaler.get_scale()
@@ -159,7 +167,7 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
             batch: The batch.
             batch_idx: Its number.
         """
-        self._batch = None
+        self._batch = self._training_loss = None
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of everything.
@@ -207,10 +215,19 @@ class LandscapeCallback(Callback):  # type: ignore[misc]  # its types are not re
                 return step_loss(module, batch, number) if loss is None else loss(module, batch)
 
         if loss is None:
-            with undisturbed(module):
-                prober.probe(closure)
+            try:
+                with undisturbed(module):
+                    prober.probe(closure)
+            except SkippedBatch as skipped:
+                self._skipped = skipped
+                self._check_skipped()
         else:
             prober.probe(closure)
+
+    def _check_skipped(self) -> None:
+        """Refuse a step that skips batches only while it is measured, so that it would never be."""
+        if self._skipped is not None and self._backward:
+            raise TypeError(str(self._skipped)) from self._skipped
 
 
 def _paired(

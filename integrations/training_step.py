@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+
+from ..landscape.contents import attributes, nested
+
+DEPTH = 3  # levels of containers in attributes that are put back
+
+
+class SkippedBatch(Exception):  # noqa: N818  what the user's code may ask for, not an error
+    """``training_step`` returned None, with which Lightning lets it skip a batch."""
 
 
 def step_loss(module: Any, batch: Any, number: int) -> Tensor:
@@ -22,17 +30,25 @@ def step_loss(module: Any, batch: Any, number: int) -> Tensor:
         The loss.
 
     Raises:
-        TypeError: If there is none in what the step returns.
+        SkippedBatch: If the step returns None.
+        TypeError: If there is no loss in what the step returns.
     """
-    numbered = len(inspect.signature(module.training_step).parameters) > 1
-    output = module.training_step(batch, number) if numbered else module.training_step(batch)
+    output = module.training_step(batch, number) if _numbered(module.training_step) else module.training_step(batch)
     loss = output.get("loss") if isinstance(output, Mapping) else output
     if not isinstance(loss, Tensor):
-        raise TypeError(
+        kind = SkippedBatch if output is None else TypeError
+        raise kind(
             f"training_step must return the loss or a dict with it under 'loss' to be measured, got "
             f"{type(output).__name__}; or pass loss= to LandscapeCallback"
         )
     return loss
+
+
+def _numbered(step: Callable[..., Any]) -> bool:
+    """Tell whether Lightning gives a step the batch's number: it looks at what can be passed by position."""
+    parameters = inspect.signature(step).parameters.values()
+    positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    return len(positional) > 1 or any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
 
 
 @contextmanager
@@ -40,8 +56,8 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     """Drop what a Lightning module logs, and put back what it changes in itself and in its metrics.
 
     Put back are the attributes of the module and of every submodule that is a metric of torchmetrics: objects, the
-    contents of lists, dicts and sets, and the values of tensors. Parameters and buffers are not looked at, which the
-    probe itself keeps.
+    contents of lists, dicts, sets and deques, also nested, and the values of tensors. Parameters and buffers are not
+    looked at, which the probe itself keeps.
 
     Args:
         module: The module.
@@ -70,23 +86,11 @@ def _is_metric(module: nn.Module) -> bool:
 @contextmanager
 def _kept_attributes(module: nn.Module) -> Iterator[None]:
     # Tensors are replaced by copies meanwhile, since metrics add to their states in place.
-    own = vars(module)
-    kept = {name: (value, _content(value)) for name, value in own.items() if name not in _MODULE}
-    own.update({name: value.clone() for name, (value, _) in kept.items() if isinstance(value, Tensor)})
+    own = attributes(module)
+    kept = [own, *nested(own.values, DEPTH)]
+    vars(module).update({name: value.clone() for name, value in own.items() if isinstance(value, Tensor)})
     try:
         yield
     finally:
-        for name in [name for name in own if name not in kept and name not in _MODULE]:
-            del own[name]
-        for name, (value, content) in kept.items():
-            own[name] = value
-            if content is not None:
-                value.clear()
-                (value.extend if isinstance(value, list) else value.update)(content)
-
-
-_MODULE = frozenset(vars(nn.Module()))  # what every module has: parameters, buffers, submodules, hooks, its mode
-
-
-def _content(value: Any) -> Any:
-    return value.copy() if type(value) in {list, dict, set} else None
+        for contents in kept:
+            contents.restore()

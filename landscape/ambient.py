@@ -1,4 +1,4 @@
-"""The user's autocast during a probe that does more than forward passes."""
+"""The user's autocast and inference mode during a probe that does more than forward passes."""
 
 from __future__ import annotations
 
@@ -65,6 +65,25 @@ def without_autocast() -> Iterator[None]:
     with ExitStack() as stack:
         for kind, _ in _active():
             stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
+def without_inference() -> Iterator[None]:
+    """Leave inference mode, in which no graph is recorded whatever else is asked for.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with torch.inference_mode(), without_inference(), torch.enable_grad():
+        ...     torch.nn.Linear(1, 1)(torch.ones(1).clone()).requires_grad
+        True
+    """
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False):
         yield
 
 

@@ -8,11 +8,12 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .files import BUFFER, as_path, here
 
 FREE = 2**28  # bytes that an archive may hold however small it is
 RATIO = 100  # else at most so many times its size on disk; what is more is no data of ours, but made to fill memory
@@ -115,14 +116,19 @@ def opened_archive(path: str | os.PathLike[str], problem: str, advice: str = "")
         The arrays.
 
     Raises:
-        OSError: If there is no such file, or it cannot be opened.
+        TypeError: If ``path`` is no name of a file.
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be opened.
         MemoryError: If what it really holds does not fit into memory.
         ValueError: If it is damaged, or holds something else.
     """
+    place = as_path(path, BUFFER)
     name = os.fspath(path)
+    if not place.exists():
+        raise FileNotFoundError(f"there is no file {name}; check the path, relative to {here()}")
     try:
-        with Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
-            check_size(archive, Path(path).stat().st_size)
+        with place.open("rb") as file, zipfile.ZipFile(file) as archive:
+            check_size(archive, place.stat().st_size)
             yield ArrayArchive(archive)
     except MemoryError as error:
         raise MemoryError(f"{name} does not fit into memory ({error})") from error

@@ -16,6 +16,7 @@ from torch.func import functional_call, vmap
 
 from .closure import Task
 from .directions import Directions
+from .escapes import taken_away
 from .exhaustion import out_of_memory
 from .harmless import harmless
 from .modes import BatchNorm
@@ -141,7 +142,7 @@ def evaluate_batched(
         Sums of m values at N points.
 
     Raises:
-        NotBatchable: If the model or closure cannot run under vmap.
+        NotBatchable: If the model or closure cannot run under vmap, or keeps tensors of its forward pass.
         TooLarge: If a chunk does not fit into memory.
         ValueError: If there are no points.
     """
@@ -154,7 +155,10 @@ def evaluate_batched(
     if device.type == "cpu":
         _reuse_memory()
     sums: Sums | None = None
-    with harmless(model, batch_norm=batch_norm, dropout=dropout, loader=task.loader) as (interrupt, rewind):
+    with (
+        harmless(model, batch_norm=batch_norm, dropout=dropout, loader=task.loader) as (interrupt, rewind),
+        taken_away(model, task) as take_away,
+    ):
         for start in range(0, count, size):
             rewind()
             stop = min(start + size, count)
@@ -164,6 +168,8 @@ def evaluate_batched(
                 raise (TooLarge() if out_of_memory(error) else error) from error
             for unit in task.units(device):
                 values, weights = _chunk_values(holder, stacked, unit)
+                if take_away():
+                    raise NotBatchable("a forward pass keeps tensors, which could not be computed with afterwards")
                 if sums is None:
                     sums = Sums(count, len(task.names), values)
                 sums.add(slice(start, stop), values, weights)

@@ -19,6 +19,7 @@ from torch import Tensor
 from .checkpoint_distributed import read_distributed
 from .checkpoint_storages import check_archive, check_extents
 from .checkpoint_text import few, shortened
+from .files import BUFFER, as_path, here
 
 _UNSAFE = "unsafe=True (--unsafe-load on the command line)"
 
@@ -39,11 +40,12 @@ def read_checkpoint(path: str | os.PathLike[str], *, unsafe: bool = False) -> An
         What was saved, usually a dict.
 
     Raises:
+        TypeError: If ``path`` is no name of a file.
         FileNotFoundError: If there is no such file, or a shard is missing.
         ImportError: If the file needs safetensors, which is not installed.
         ValueError: If it is no checkpoint, is damaged, or holds objects that are not weights.
     """
-    return read_any(Path(path), unsafe)[0]
+    return read_any(as_path(path, BUFFER), unsafe)[0]
 
 
 def read_any(path: Path, unsafe: bool) -> tuple[Any, str]:
@@ -63,7 +65,7 @@ def read_any(path: Path, unsafe: bool) -> tuple[Any, str]:
     if path.is_dir():
         return _read_folder(path, unsafe)
     if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}; check the path, relative to {_here()}")
+        raise FileNotFoundError(f"there is no checkpoint {path}; check the path, relative to {here()}")
     if not path.is_file():
         raise ValueError(f"{path} is neither a file nor a folder; save the checkpoint to a file first")
     with path.open("rb") as file:
@@ -75,13 +77,6 @@ def read_any(path: Path, unsafe: bool) -> tuple[Any, str]:
     if path.suffix == ".safetensors" or head[8:10] == b'{"':
         return _read_safetensors(path), "safetensors"
     return _read_torch(path, unsafe, is_zip=head.startswith(b"PK"))
-
-
-def _here() -> str:
-    try:
-        return f"{Path.cwd().name}/"
-    except OSError:
-        return "the working directory, which is gone"
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from .checkpoint_formats import read_any
 from .checkpoint_keys import Fit, completed, find_weights, fit_keys, mismatched
 from .checkpoint_text import few
+from .files import BUFFER, as_path
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class CheckpointReport:
         for name, keys in (("missing", self.missing), ("unexpected", self.unexpected), ("left alone", self.outside)):
             parts += [f"{name}: {few(keys)}"] if keys else []
         return ", ".join(parts)
+
+
+_IN_MEMORY = "a state dict that is in memory goes to model.load_state_dict"
 
 
 @contextmanager
@@ -113,12 +116,13 @@ def load_checkpoint(
         What was found and done.
 
     Raises:
-        TypeError: If ``model`` is not a module.
+        TypeError: If ``model`` is not a module, or ``path`` no name of a file.
         ValueError: If the checkpoint cannot be read (see :func:`read_checkpoint`), does not fit the model, or fits in
             several ways. The model is then bitwise what it was.
 
     Example:
         >>> import tempfile, torch
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "model.pt"
         >>> torch.save({"state_dict": nn.DataParallel(nn.Linear(2, 1)).state_dict(), "epoch": 3}, path)
         >>> report = load_checkpoint(nn.Linear(2, 1), path)
@@ -127,8 +131,9 @@ def load_checkpoint(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    content, kind = read_any(Path(path), unsafe)
-    everything, where = find_weights(content, Path(path), key)
+    file = as_path(path, _IN_MEMORY if isinstance(path, Mapping) else BUFFER)
+    content, kind = read_any(file, unsafe)
+    everything, where = find_weights(content, file, key)
     wanted = model.state_dict()
     if not wanted:
         raise ValueError(f"model has no weights to load, it is an empty {type(model).__name__}")
@@ -137,7 +142,7 @@ def load_checkpoint(
         for name, value in everything.items()
         if isinstance(name, str) and (isinstance(value, Tensor) or name.endswith("_extra_state"))
     }
-    fit = fit_keys(model, given, wanted, prefix, Path(path))
+    fit = fit_keys(model, given, wanted, prefix, file)
     state = completed({target: given[name] for name, target in fit.names.items()}, model, wanted)
     missing = tuple(name for name in wanted if name not in state)
     unexpected = tuple(name for name, target in fit.names.items() if target not in wanted)

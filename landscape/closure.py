@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -49,12 +49,19 @@ def accumulator(tensor: Tensor) -> torch.dtype:
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
-def check_scalar(value: object, name: str) -> Tensor:
+def check_scalar(
+    value: object,
+    name: str,
+    needed: str = "a 0-d torch.Tensor",
+    reduction: str = "reduce it with .mean() or .sum()",
+) -> Tensor:
     """Check that a loss or metric is a real 0-d tensor.
 
     Args:
         value: What the user's function returned.
         name: How to call it in the message.
+        needed: What it must return.
+        reduction: What to do with a tensor that has dimensions.
 
     Returns:
         The same tensor.
@@ -64,14 +71,11 @@ def check_scalar(value: object, name: str) -> Tensor:
         ValueError: If it has dimensions, or is complex.
     """
     if not isinstance(value, Tensor):
-        raise TypeError(
-            f"{name} must return a 0-d torch.Tensor, got {type(value).__name__}; return the loss itself, without "
-            ".item() or float()"
-        )
+        inside = hasattr(value, "loss") or (isinstance(value, Mapping) and "loss" in value)
+        advice = "return its loss alone" if inside else "return the loss itself, without .item() or float()"
+        raise TypeError(f"{name} must return {needed}, got {type(value).__name__}; {advice}")
     if value.dim() != 0:
-        raise ValueError(
-            f"{name} must return a 0-d tensor, got shape {tuple(value.shape)}; reduce it with .mean() or .sum()"
-        )
+        raise ValueError(f"{name} must return {needed}, got shape {tuple(value.shape)}; {reduction}")
     if value.is_complex():
         raise ValueError(f"{name} must return a real number, got {value.dtype}")
     return value

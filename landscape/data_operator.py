@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor, nn
 
-from .ambient import without_autocast
+from .ambient import without_autocast, without_inference
 from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .differentiable import batches, check_objective, graph_loss, tracked
@@ -155,6 +155,7 @@ def over_data(
     single = not isinstance(objective, Objective) or objective.size() == 1
     kept: list[Linearisation] = []
     with ExitStack() as stack:
+        stack.enter_context(without_inference())
         stack.enter_context(without_autocast())
         stack.enter_context(resharded(model))
         slots = movable(model, parameters)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.grad_mode import _unsafe_preserve_version_counter
 
-from .linearisation import Linearisation, Loss
+from .linearisation import Linearisation, Loss, gradients
 
 
 class DifferenceHessian(Linearisation):
@@ -34,7 +34,7 @@ class DifferenceHessian(Linearisation):
         self._rewind()
         with torch.enable_grad():
             value, self.weight = self._loss()
-            return list(torch.autograd.grad(value, self._parameters, allow_unused=True, materialize_grads=True))
+            return list(gradients(value, self._parameters))
 
     def moved(self, which: Sequence[int]) -> list[Tensor]:
         """Give what is written to.

@@ -95,6 +95,19 @@ def check_engine(engine: str) -> None:
         raise ValueError(f"engine must be 'auto', 'inplace', 'batched' or 'threads', got {engine!r}")
 
 
+def hooked(model: nn.Module) -> bool:
+    """Tell whether forward passes call hooks, which may keep tensors where nobody looks for them.
+
+    Args:
+        model: The user's model.
+
+    Returns:
+        Whether any module has a forward hook or a forward pre-hook, or all modules of the process have one.
+    """
+    everywhere = nn.modules.module._global_forward_hooks, nn.modules.module._global_forward_pre_hooks
+    return any(everywhere) or any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
+
+
 def fixed_engine(model: nn.Module, slots: list[Slot]) -> Literal["inplace", "batched"]:
     """Choose an engine by a rule on device and model, never by a timing, so that every run and rank chooses alike.
 
@@ -106,7 +119,7 @@ def fixed_engine(model: nn.Module, slots: list[Slot]) -> Literal["inplace", "bat
         "batched" where forward passes are short compared with their overhead, else "inplace".
     """
     size = sum(slot.parameter.numel() for slot in slots)
-    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()) or hooked(model):
         return "inplace"
     if slots[0].parameter.device.type != "cpu":
         return "batched" if size <= SMALL_ON_ACCELERATOR else "inplace"
@@ -157,6 +170,7 @@ def run(
         MemoryError: If not even the in-place engine has enough memory, or what torch raises then, with advice.
         RuntimeError: Likewise; or whatever the user's code raises.
     """
+    untold: list[tuple[str, str]] = []
     while True:
         counted = 0
 
@@ -164,6 +178,8 @@ def run(
             nonlocal counted
             counted += n
             advance(n)
+            while untold:  # only now is it sure that the other engine was at fault, and not the user's code
+                _log(job.model, *untold.pop())
 
         try:
             return _run(choice, job, coordinates, count), choice
@@ -178,7 +194,7 @@ def run(
             if job.device.type == "cuda":
                 torch.cuda.empty_cache()
         except (NotBatchable, NotThreadable) as reason:
-            _log(job.model, choice.engine, str(reason))
+            untold.append((choice.engine, str(reason)))
             choice = choice_of("inplace", job, len(coordinates))
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):

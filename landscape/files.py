@@ -10,7 +10,44 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+BUFFER = "write what is in memory to a file first"  # what to do with anything but a path
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def here() -> str:
+    """Name the folder that relative paths start from, for messages.
+
+    Returns:
+        Its name.
+    """
+    try:
+        return f"{Path.cwd().name}/"
+    except OSError:
+        return "the working directory, which is gone"
+
+
+def as_path(path: object, advice: str) -> Path:
+    """Check that a user named a file.
+
+    Args:
+        path: What was passed as ``path``.
+        advice: What to do with anything else.
+
+    Returns:
+        The path.
+
+    Raises:
+        TypeError: If it is no name.
+
+    Example:
+        >>> as_path({}, "load it first")
+        Traceback (most recent call last):
+        TypeError: path must be the name of a file (a str or Path), got dict; load it first
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be the name of a file (a str or Path), got {type(path).__name__}; {advice}")
+    return Path(path)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from .closure import Closure
 from .curvature_operator import CurvatureOperator
 from .data_operator import DataOptions, over_data
 from .kernels import twice_differentiable
-from .linearisation import Linearisation, cut_off, differentiate
+from .linearisation import Linearisation, check_hidden, cut_off, differentiate
 from .objective import Objective, Value, weigh
 from .parameters import Slot
 
@@ -44,6 +44,7 @@ class OutputLinearisation(Linearisation):
             self._out = out
             self._seed = torch.zeros_like(out, requires_grad=True)
             pulled = torch.autograd.grad(out, parameters, self._seed, create_graph=True, allow_unused=True)
+        check_hidden(out, pulled)
         used = [part for part in pulled if part is not None]
         if used and (cut_off(used) or not any(part.requires_grad for part in used)):  # it is linear in the seed
             raise ValueError(

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .ambient import loss_as_called, without_autocast
+from .ambient import loss_as_called, without_autocast, without_inference
 from .closure import Closure
 from .differentiable import batches, check_graph, check_objective, graph_loss, tracked
 from .directions import Directions
 from .harmless import harmless
+from .linearisation import gradients
 from .modes import BatchNorm, check_batch_norm, recalibrated
 from .normalisation import Length, check_length, normalise
 from .objective import Objective
@@ -36,7 +37,7 @@ def _gradients(
         return sharded_gradient(model, parameters, loss)
     with torch.enable_grad():
         value, weight = loss()
-        found = torch.autograd.grad(value, parameters, allow_unused=True, materialize_grads=True)
+        found = gradients(value, parameters)
     return list(found), value.detach(), weight
 
 
@@ -150,7 +151,7 @@ def gradient_direction(
         raise ValueError(f"share must be 'auto' or 'none', got {share!r}")
     movable(model, parameters)  # says what is wrong with the model, if anything
     objective = loss_as_called(objective)
-    with without_autocast(), resharded(model):
+    with without_inference(), without_autocast(), resharded(model):
         slots = movable(model, parameters)
         spread = {slot.canonical: sharding(slot.parameter, slot.canonical) for slot in slots}
         _check_spread(any(spread.values()), norm, share)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from .kernels import quiet_transforms
 
@@ -67,14 +68,13 @@ def differentiate(
     targets = [output for output, _ in alive]
 
     def backward(seeds: list[Tensor], batched: bool) -> tuple[Tensor, ...]:
-        return torch.autograd.grad(
-            targets,
-            inputs,
-            seeds,
-            retain_graph=True,
-            is_grads_batched=batched,
-            allow_unused=True,
-            materialize_grads=True,
+        found = torch.autograd.grad(
+            targets, inputs, seeds, retain_graph=True, is_grads_batched=batched, allow_unused=True
+        )
+        lead = (k,) if batched else ()  # torch would leave it out of the zeros that it makes
+        return tuple(
+            tensor.new_zeros(*lead, *tensor.shape) if part is None else part
+            for tensor, part in zip(inputs, found, strict=True)
         )
 
     if together and k > 1:
@@ -82,6 +82,50 @@ def differentiate(
             return [part.detach() for part in backward([vector for _, vector in alive], True)]
     rows = [backward([vector[i] for _, vector in alive], False) for i in range(k)]
     return [torch.stack(parts).detach() for parts in zip(*rows, strict=True)]
+
+
+def gradients(value: Tensor, parameters: Sequence[nn.Parameter], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Differentiate a loss by parameters, without touching their ``.grad``.
+
+    Args:
+        value: The loss.
+        parameters: By what; the gradient is zero where the loss does not depend on one.
+        create_graph: Let the gradient be differentiated again.
+
+    Returns:
+        Shaped like the parameters.
+
+    Raises:
+        ValueError: If parameters may be behind a checkpoint that hides them.
+    """
+    found = torch.autograd.grad(value, parameters, create_graph=create_graph, allow_unused=True)
+    check_hidden(value, found)
+    return tuple(
+        torch.zeros_like(parameter, requires_grad=create_graph) if part is None else part
+        for parameter, part in zip(parameters, found, strict=True)
+    )
+
+
+def check_hidden(output: Tensor, found: Iterable[Tensor | None]) -> None:
+    """Refuse gradients that lack what lies behind a reentrant checkpoint, which would count as zero.
+
+    Such a checkpoint shows only its inputs to autograd, and gives parameters their gradients in ``backward()`` alone.
+
+    Args:
+        output: What was differentiated.
+        found: By which parameters; None where no path leads to one.
+
+    Raises:
+        ValueError: If there is none for a parameter, and such a checkpoint in the graph.
+    """
+    hidden = any(part is None for part in found)
+    if hidden and any(node.name().startswith("CheckpointFunction") for node in _nodes([output])):
+        raise ValueError(
+            "parameters within torch.utils.checkpoint cannot be differentiated by where it is called with "
+            "use_reentrant=True; call checkpoint(..., use_reentrant=False), in Transformers "
+            'gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False}), or name in '
+            "parameters= only what comes after the checkpoints"
+        )
 
 
 def cut_off(gradient: Iterable[Tensor]) -> bool:
@@ -93,13 +137,16 @@ def cut_off(gradient: Iterable[Tensor]) -> bool:
     Returns:
         Whether the graph passes such a function.
     """
-    todo = [part.grad_fn for part in gradient if part.grad_fn is not None]
+    return any(node.name().endswith("::Error") for node in _nodes(gradient))
+
+
+def _nodes(tensors: Iterable[Tensor]) -> Iterator[Node]:
+    """Go through a graph, each node once."""
+    todo = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     seen = set(todo)
     while todo:
         node = todo.pop()
-        if node.name().endswith("::Error"):
-            return True
+        yield node
         following = {after for after, _ in node.next_functions if after is not None} - seen
         seen |= following
         todo.extend(following)
-    return False

@@ -15,6 +15,8 @@ from .prefetch import prefetched
 Value = Tensor | tuple[Any, Any]
 LossFunction = Callable[[Any, Any], Value]
 
+_NEEDED = "a 0-d tensor (the mean over the batch), a 1-D one (a loss for each example) or a pair (sum, count)"
+
 
 def batch_size(batch: Any) -> int:
     """Find the number of examples in a batch of any structure.
@@ -47,19 +49,20 @@ def weigh(value: Value, batch: Any, name: str) -> tuple[Tensor, Tensor]:
         Two 0-d tensors in the dtype of the sums.
 
     Raises:
-        ValueError: If a tuple is no pair.
+        TypeError: If it is none of these.
+        ValueError: If a tuple is no pair, or a tensor has more dimensions.
     """
     if isinstance(value, tuple):
         if len(value) != 2:
-            raise ValueError(f"{name} must return a tensor or a pair (sum, count), got a tuple of {len(value)}")
-        total = check_scalar(value[0], name)
+            raise ValueError(f"{name} must return {_NEEDED}, got a tuple of {len(value)}; return the loss alone")
+        total = check_scalar(value[0], name, "a 0-d torch.Tensor as the sum of its pair (sum, count)")
         total = total.to(accumulator(total))
         return total, torch.as_tensor(value[1], device=total.device).detach().to(total.dtype)
     if isinstance(value, Tensor) and value.dim() == 1:
         total = check_scalar(value.sum(), name)
         total = total.to(accumulator(total))
         return total, torch.full_like(total, value.numel(), requires_grad=False)
-    mean = check_scalar(value, name)
+    mean = check_scalar(value, name, _NEEDED, "reduce it with .mean(), or return (losses.sum(), losses.numel())")
     mean = mean.to(accumulator(mean))
     weight = torch.full_like(mean, batch_size(batch), requires_grad=False)
     return mean * weight, weight

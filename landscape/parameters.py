@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 ParameterChoice = Iterable[str] | Callable[[str, nn.Parameter], bool] | None
 
@@ -43,12 +44,14 @@ class Slot:
         canonical: The same without the segments of wrappers.
         parameter: The parameter itself.
         module: The module whose attribute it is.
+        aliases: Further names of a parameter that several modules share, without the segments of wrappers.
     """
 
     name: str
     canonical: str
     parameter: nn.Parameter
     module: nn.Module
+    aliases: tuple[str, ...] = ()
 
 
 def all_slots(model: nn.Module) -> list[Slot]:
@@ -62,8 +65,11 @@ def all_slots(model: nn.Module) -> list[Slot]:
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     owners = ((name, name.rpartition(".")[0].partition("parametrizations.")[0]) for name, _ in model.named_parameters())
+    names: dict[Tensor, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(canonical_name(name))
     return [
-        Slot(name, canonical_name(name), parameter, modules[owner.rstrip(".")])
+        Slot(name, canonical_name(name), parameter, modules[owner.rstrip(".")], tuple(names[parameter][1:]))
         for (name, owner), parameter in zip(owners, model.parameters(), strict=True)
     ]
 
@@ -74,8 +80,9 @@ def _chosen(slot: Slot, choice: ParameterChoice) -> bool:
     if callable(choice):
         return bool(choice(slot.canonical, slot.parameter))
     return any(
-        fnmatchcase(slot.canonical, pattern) or slot.canonical.startswith(f"{pattern}.") or slot.name == pattern
+        fnmatchcase(name, pattern) or name.startswith(f"{pattern}.") or slot.name == pattern
         for pattern in choice
+        for name in (slot.canonical, *slot.aliases)
     )
 
 
@@ -99,7 +106,7 @@ def repeatable(parameters: ParameterChoice) -> list[str] | Callable[[str, nn.Par
 def movable(model: nn.Module, parameters: ParameterChoice = None) -> list[Slot]:
     """List the floating-point parameters that a direction may move.
 
-    A parameter that several modules share is listed once, under its first name.
+    A parameter that several modules share is listed once, under its first name; it may be asked for by any.
 
     Args:
         model: Any module.
@@ -111,7 +118,7 @@ def movable(model: nn.Module, parameters: ParameterChoice = None) -> list[Slot]:
 
     Raises:
         TypeError: If ``model`` is not a module or ``parameters`` is a single string.
-        ValueError: If a name matches nothing, or nothing is left to move.
+        ValueError: If a name matches nothing, nothing is left to move, or a lazy layer has no weights yet.
 
     Example:
         >>> [slot.name for slot in movable(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), ["1", "0.bias"])]
@@ -121,11 +128,23 @@ def movable(model: nn.Module, parameters: ParameterChoice = None) -> list[Slot]:
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     parameters = repeatable(parameters)
     everything = all_slots(model)
+    lazy = [slot.canonical for slot in everything if is_lazy(slot.parameter)]
+    if lazy:
+        raise ValueError(
+            f"{', '.join(lazy[:5])}{', …' if len(lazy) > 5 else ''} of {type(model).__name__} "
+            f"{'has' if len(lazy) == 1 else 'have'} no shape before the first forward pass of a lazy layer: run the "
+            "model once on a batch, then go on"
+        )
     if isinstance(parameters, list):
         for pattern in parameters:
             if not any(_chosen(slot, [pattern]) for slot in everything):
-                names = ", ".join(slot.canonical for slot in everything[:8])
-                raise ValueError(f"parameters names {pattern!r}, which the model does not have; it has {names}, …")
+                inside = f"{pattern}.*"
+                below = any(_chosen(slot, [inside]) for slot in everything)
+                known = ", ".join(slot.canonical for slot in everything[:8])
+                raise ValueError(
+                    f"parameters names {pattern!r}, which the model does not have; "
+                    + (f"what is within is {inside!r}" if below else f"it has {known}, …")
+                )
     slots = [slot for slot in everything if _chosen(slot, parameters) and slot.parameter.is_floating_point()]
     if not slots:
         kinds = sorted({str(slot.parameter.dtype).removeprefix("torch.") for slot in everything})

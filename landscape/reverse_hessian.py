@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from .exhaustion import out_of_memory
 from .kernels import twice_differentiable
-from .linearisation import Linearisation, Loss, NoSecondDerivative, cut_off, differentiate
+from .linearisation import Linearisation, Loss, NoSecondDerivative, cut_off, differentiate, gradients
 
 
 class ReverseHessian(Linearisation):
@@ -25,9 +24,7 @@ class ReverseHessian(Linearisation):
         with twice_differentiable(model):
             value, self.weight = loss()
             try:
-                self._gradient = torch.autograd.grad(
-                    value, parameters, create_graph=True, allow_unused=True, materialize_grads=True
-                )
+                self._gradient = gradients(value, parameters, create_graph=True)
             except (RuntimeError, NotImplementedError) as error:
                 raise _finding(error) from error
         if cut_off(self._gradient):

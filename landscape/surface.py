@@ -141,7 +141,9 @@ class LossSurface:
             The surface.
 
         Raises:
-            OSError: If there is no such file, or it cannot be opened.
+            TypeError: If ``path`` is no name of a file.
+            FileNotFoundError: If there is no such file.
+            OSError: If it cannot be opened.
             ValueError: If the file is not a surface, is damaged, or comes from a newer version.
         """
         with opened_archive(path, "is not a loss surface written by lrscape") as archive:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .closure import ClosureTask, OneUnit, Task
-from .engines import Choice, EngineName, Job, choice_of, fixed_engine, run
+from .engines import Choice, EngineName, Job, choice_of, fixed_engine, hooked, run
 from .identity import first_unit
 from .sums import Totals
 from .threads import NotThreadable, check_threadable, rounding
@@ -62,7 +62,7 @@ def candidates(job: Job) -> list[EngineName]:
     size = sum(slot.parameter.numel() for slot in job.slots)
     matrices = all(slot.parameter.dim() <= 2 for slot in job.slots)
     recurrent = any(isinstance(module, nn.RNNBase) for module in job.model.modules())
-    if not recurrent and (job.device.type != "cpu" or (matrices and size <= BATCHED_ON_CPU)):
+    if not recurrent and not hooked(job.model) and (job.device.type != "cpu" or (matrices and size <= BATCHED_ON_CPU)):
         found.append("batched")
     return found
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from ..landscape.modes import BatchNorm, check_batch_norm
 from ..landscape.parameters import ParameterChoice, repeatable
 from .averages import RunningAverage
-from .base import LandscapeLR
+from .base import LandscapeLR, has_begun
 from .history import Decision
 from .ownership import warn_of_strangers
 from .segment import ValleyMeasurement, measure_segment
@@ -36,7 +36,7 @@ class AveragedLR(LandscapeLR):
         ValueError: If an option is out of range, or nothing can be averaged.
     """
 
-    _not_saved = LandscapeLR._not_saved | {"_average", "_parameters"}
+    _not_saved = LandscapeLR._not_saved | {"_average", "_start_weights", "_parameters"}
 
     probes_first: ClassVar[bool] = True  # on a batch already trained on, the height is biased towards growing
 
@@ -54,6 +54,7 @@ class AveragedLR(LandscapeLR):
         self.batch_norm = batch_norm
         self._parameters = repeatable(parameters)
         self._average = RunningAverage(model, self._parameters)
+        self._start_weights: RunningAverage | None = None  # for a subclass that wants to go back to them
         warn_of_strangers(optimizer, model)
         super().__init__(optimizer, **options)
 
@@ -83,6 +84,22 @@ class AveragedLR(LandscapeLR):
             self._average.update(1.0)
         return super().observe(measurement)
 
+    def take_in(self, weight: float) -> None:
+        """Take the present weights into the average.
+
+        Args:
+            weight: Theirs.
+        """
+        self._average.update(weight)
+        if self._start_weights is not None:
+            self._start_weights.admit()
+
+    def _begin(self) -> None:
+        super()._begin()
+        for average in (self._average, self._start_weights):
+            if average is not None:
+                average.update(1.0)
+
     def averaged(self) -> AbstractContextManager[nn.Module]:
         """Let the model be its average for a while, to evaluate or to save it.
 
@@ -91,6 +108,8 @@ class AveragedLR(LandscapeLR):
         Returns:
             A context that gives the model.
         """
+        if not has_begun(self):
+            self._average.update(1.0)  # nothing but the present weights yet
         return self._average.applied()
 
     def averaged_state_dict(self) -> dict[str, Any]:
@@ -99,19 +118,20 @@ class AveragedLR(LandscapeLR):
         Returns:
             A state dict in memory of its own.
         """
-        with self._average.applied() as model:
+        with self.averaged() as model:
             state = model.state_dict()
             return {
                 name: value.detach().clone() if isinstance(value, Tensor) else value for name, value in state.items()
             }
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the state, the average's tensors among it.
+        """Give the state, the tensors of the average and of the start weights among it.
 
         Returns:
             What ``torch.load(weights_only=True)`` accepts.
         """
-        return {**super().state_dict(), "average": self._average.state()}
+        start = {} if self._start_weights is None else {"start_weights": self._start_weights.state()}
+        return {**super().state_dict(), "average": self._average.state(), **start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state; load the model's and the optimizer's as well.
@@ -127,5 +147,10 @@ class AveragedLR(LandscapeLR):
             raise ValueError(
                 f"this is not a state of {type(self).__name__}: average missing; pass what its state_dict() returned"
             )
-        self._average.restore(state.pop("average"))
+        average, start = state.pop("average"), state.pop("start_weights", None)
+        self._check_state(state)
+        self._average.restore(average)
+        self._start_weights = None if start is None else RunningAverage(self.model, self._parameters)
+        if self._start_weights is not None:
+            self._start_weights.restore(start)
         super().load_state_dict(state)

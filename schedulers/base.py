@@ -16,11 +16,37 @@ from torch.optim.lr_scheduler import LRScheduler
 from .checks import Bound, OnError, check_on_error
 from .factored import FactoredLR
 from .history import Decision, History
+from .immediate import write_now
 from .probed_batch import on_batch
+from .rates import read_rate
 from .standpoint import check_standpoint
 
 BRAKE = 0.8  # factor on a measurement that is not finite, and of the divergence brake of TopoAdamW
 KEPT_DECISIONS = 100  # in state_dict
+
+
+def has_begun(scheduler: LRScheduler) -> bool:
+    """Tell whether a scheduler's turn has come; not before its milestone in a SequentialLR.
+
+    SequentialLR takes back the step of each constructor, which leaves epochs below zero, also in what is inside.
+
+    Args:
+        scheduler: Any torch scheduler.
+
+    Returns:
+        Whether it sets the rates, or has done so before.
+
+    Example:
+        >>> import torch
+        >>> from torch.optim.lr_scheduler import ConstantLR, SequentialLR
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        >>> parts = [ConstantLR(optimizer), ConstantLR(optimizer)]
+        >>> chain = SequentialLR(optimizer, parts, milestones=[5])
+        >>> [has_begun(part) for part in parts]
+        [True, False]
+    """
+    parts = getattr(scheduler, "_schedulers", None)
+    return any(has_begun(part) for part in parts) if parts else scheduler.last_epoch >= 0
 
 
 class LandscapeLR(FactoredLR):
@@ -80,6 +106,7 @@ class LandscapeLR(FactoredLR):
         self.history_size = history_size
         self.on_error: OnError = on_error
         self._asked = -1
+        self._begun = 0  # optimizer steps when its turn in a SequentialLR came
         self._warned = False
         self._skipped = 0
         super().__init__(optimizer, min_ratio=min_ratio, max_ratio=max_ratio, inner=inner, last_epoch=last_epoch)
@@ -227,6 +254,26 @@ class LandscapeLR(FactoredLR):
         decision = Decision(self._steps, numbers, factors, reason, rates)
         self.history.append(decision)
         return decision
+
+    # In a SequentialLR
+
+    def _initial_step(self) -> None:
+        anew = self._set_up
+        if anew:  # SequentialLR has put the initial rates back, which do not hold our factor
+            plain = [read_rate(group) for group in self.optimizer.param_groups]
+            self._rates.remember(plain, [1.0] * len(plain))
+        super()._initial_step()
+        if anew:
+            write_now(self)
+
+    def _update_lr(self, epoch: int | None = None) -> None:
+        if self._steps > self._begun and not has_begun(self):
+            self._begin()
+        super()._update_lr(epoch)
+
+    def _begin(self) -> None:
+        """Begin where others have set the rates before; what grows by itself over time, grows from here on."""
+        self._begun = self._steps
 
     # Saving
 

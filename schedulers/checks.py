@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -27,15 +27,28 @@ def per_group(name: str, bound: Bound, optimizer: Optimizer) -> list[float]:
         One number per group.
 
     Raises:
+        TypeError: If there is something else than numbers.
         ValueError: If the count is wrong or a number is not positive and finite.
     """
     groups = len(optimizer.param_groups)
-    values = [float(bound)] * groups if isinstance(bound, (int, float)) else [float(value) for value in bound]
+    try:
+        values = [float(value) for value in _each(bound, groups)]
+    except (TypeError, ValueError) as error:  # a text, None, a tensor with more than one number
+        raise TypeError(f"{name} must be one number or one per parameter group, got {bound!r}") from error
     if len(values) != groups:
         raise ValueError(f"{name} must be one number or one per parameter group ({groups}), got {len(values)}")
     if any(not (math.isfinite(value) and value > 0) for value in values):
         raise ValueError(f"{name} must be positive and finite, got {bound}")
     return values
+
+
+def _each(bound: Any, groups: int) -> Sequence[Any]:
+    """Repeat one number, which may be numpy's or a 0-d tensor."""
+    if isinstance(bound, str):
+        raise TypeError("a text is a sequence, but not of numbers")
+    if isinstance(bound, Sequence):
+        return bound
+    return [bound] * groups if isinstance(bound, (int, float)) or getattr(bound, "ndim", None) == 0 else list(bound)
 
 
 def check_on_error(value: str) -> None:

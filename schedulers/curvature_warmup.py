@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from torch import nn
 from torch.optim import Optimizer
 
+from .base import has_begun
 from .curvature import CurvatureLR, CurvatureOptions
 from .curvature_checks import check_positive
 from .curvature_measurement import KappaMeasurement, SharpnessMeasurement
@@ -25,7 +26,7 @@ class CurvatureWarmup(CurvatureLR):
     are large, at the beginning, so that this rule hardly ever stands when it matters.
 
     The target is the optimizer's rate, or that of ``inner``, times ``max_ratio``. Put a cosine into ``inner`` for what
-    comes after.
+    comes after. In a SequentialLR it measures and grows from its own part on.
 
     Differences from the published code: see :class:`HomotopyLR`; measured is every ``interval`` steps, growth is per
     optimizer step, and it starts with the first step whatever the probes say later.
@@ -97,9 +98,10 @@ class CurvatureWarmup(CurvatureLR):
         """Tell whether :meth:`probe` would measure now; never once the warmup is over.
 
         Returns:
-            Whether it is time, and nobody has taken the turn since the latest optimizer step.
+            Whether it is time, and nobody has taken the turn since the latest optimizer step; never before the
+            scheduler's own part of a SequentialLR.
         """
-        return not self._finished and super().awaits_probe()
+        return not self._finished and has_begun(self) and super().awaits_probe()
 
     def observe(self, measurement: Any) -> Decision:
         """Update the factor by a measurement, and record why.
@@ -154,7 +156,9 @@ class CurvatureWarmup(CurvatureLR):
 
     def _grow(self) -> None:
         """Grow for the latest optimizer steps, once, whichever of probe and step() comes first."""
-        steps, self._taken = self._steps - self._taken, self._steps
+        if not has_begun(self):
+            return
+        steps, self._taken = self._steps - max(self._taken, self._begun), self._steps
         if self._finished or not self._growing or steps == 0:
             return
         self.want(*(factor * self.growth**steps for factor in self._current_factors()))

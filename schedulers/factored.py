@@ -10,6 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..landscape.stability import unwrapped
 from .checks import Bound, check_inner, per_group
+from .inner_step import advance, check_epoch
+from .plain_values import plain_values
 from .rates import FactoredRates, Rate, read_rate, write_rate
 from .skipped_steps import skips_step
 
@@ -40,6 +42,7 @@ class FactoredLR(LRScheduler):
         "_schedulers",
         "_hook",
         "_set_up",
+        "_counted",
     })
 
     def __init__(
@@ -66,6 +69,7 @@ class FactoredLR(LRScheduler):
         self._rates = FactoredRates(optimizer)
         self._steps = 0
         self._set_up = False
+        self._counted = 0
         self.optimizer = optimizer
         self._hook = self._count_steps()
         super().__init__(optimizer, last_epoch)
@@ -95,14 +99,14 @@ class FactoredLR(LRScheduler):
         super()._initial_step()  # type: ignore[no-untyped-call,unused-ignore]  # typed in some versions of torch only
 
     def _update_lr(self, epoch: int | None = None) -> None:
+        if epoch is not None and self._inner is not None and not self._is_initial:
+            check_epoch(self._inner, epoch)
+        by_step, self._counted = self._step_count != self._counted, self._step_count
         self._plain = self._rates.current_plain()
         if self._inner is not None and not self._is_initial:
             for group, rate in zip(self.optimizer.param_groups, self._plain, strict=True):
                 write_rate(group, rate)
-            if epoch is None:
-                self._inner.step()
-            else:
-                self._inner._update_lr(epoch)
+            advance(self._inner, epoch, by_step=by_step)
             self._plain = [read_rate(group) for group in self.optimizer.param_groups]
         elif epoch is not None:
             self._plain = self._base_rates()
@@ -131,15 +135,11 @@ class FactoredLR(LRScheduler):
         Returns:
             What ``torch.load(weights_only=True)`` accepts; no model, no closure, no generator.
         """
-        state = {
-            name: list(value) if isinstance(value, list) else value
-            for name, value in self.__dict__.items()
-            if name not in self._not_saved
-        }
+        state = {name: value for name, value in self.__dict__.items() if name not in self._not_saved}
         state["rates"] = self._rates.state()
         if self._inner is not None:
             state["inner"] = self._inner.state_dict()
-        return state
+        return {name: plain_values(value) for name, value in state.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state; load the optimizer's as well.
@@ -148,9 +148,18 @@ class FactoredLR(LRScheduler):
             state_dict: What :meth:`state_dict` gave.
 
         Raises:
-            ValueError: If it comes from a scheduler of another shape.
+            ValueError: If it comes from a scheduler of another shape; nothing has changed then.
         """
+        self._check_state(state_dict)
         state = dict(state_dict)
+        self._rates.restore(state.pop("rates"))
+        if self._inner is not None:
+            self._inner.load_state_dict(state.pop("inner"))
+        self.__dict__.update({name: list(v) if isinstance(v, list) else v for name, v in state.items()})
+        self._counted = self._step_count
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        """Reject a state of another scheduler; a subclass that restores parts of its own calls this before it does."""
         missing = {"rates", "factors"} - state.keys()
         if missing:
             raise ValueError(
@@ -161,15 +170,18 @@ class FactoredLR(LRScheduler):
             has, lacks = ("the state", "this scheduler") if "inner" in state else ("this scheduler", "the state")
             raise ValueError(f"{has} has an inner scheduler, {lacks} has none; construct both alike")
         foreign = sorted(
-            name for name in state.keys() - {"rates", "inner"}
+            name for name in state.keys() - {"rates", "inner", "history"}
             if name in self._not_saved or callable(getattr(type(self), name, None))
         )  # fmt: skip
         if foreign:
             raise ValueError(f"this is not a state of {type(self).__name__}: it would replace {', '.join(foreign)}")
-        self._rates.restore(state.pop("rates"))
-        if self._inner is not None:
-            self._inner.load_state_dict(state.pop("inner"))
-        self.__dict__.update({name: list(v) if isinstance(v, list) else v for name, v in state.items()})
+        groups = len(self.optimizer.param_groups)
+        saved = max(map(len, [state["factors"], *state["rates"].values()]))
+        if saved > groups:  # fewer are fine: a group added later has no entry until the next step
+            raise ValueError(
+                f"the state has {saved} parameter groups, the optimizer of this {type(self).__name__} has {groups}; "
+                "make the groups as they were, those added later too, before loading"
+            )
 
     @property
     def _inner(self) -> LRScheduler | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from ..landscape.files import atomic_write
+from .plain_values import plain_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class Decision:
         factors: Our factor on the rate of each parameter group, from this decision on.
         reason: A few words.
         rates: Learning rate of each group with these factors, as the next ``scheduler.step()`` sets them.
+
+    Numpy's numbers become Python's.
     """
 
     step: int
@@ -31,6 +34,10 @@ class Decision:
     factors: list[float]
     reason: str
     rates: list[float]
+
+    def __post_init__(self) -> None:
+        for name, value in self.__dict__.items():
+            object.__setattr__(self, name, plain_values(value))
 
     def to_json(self, **more: str) -> str:
         """Write the decision as one line of JSON.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .factored import FactoredLR
-from .rates import write_rate
+from .rates import read_rate, write_rate
 
 
 def holds_rates(scheduler: FactoredLR) -> bool:
@@ -32,4 +32,4 @@ def write_now(scheduler: FactoredLR) -> None:
     for group, rate in zip(scheduler.optimizer.param_groups, rates.product(plain, factors), strict=True):
         write_rate(group, rate)
     rates.remember(plain, factors)
-    scheduler._last_lr = [rate if isinstance(rate, float) else rate.clone() for rate in rates.written]
+    scheduler._last_lr = [read_rate(group) for group in scheduler.optimizer.param_groups]

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..landscape.closure import check_scalar
 from ..landscape.ranks import Ranks
-from .base import LandscapeLR
+from .base import LandscapeLR, has_begun
 from .checks import Bound, OnError
 from .gradient_measurement import GradientLossMeasurement, GradientMeasurement, gradients_of, squared_gradient
 from .history import Decision
@@ -207,13 +207,13 @@ class InducedMetricLR(LandscapeLR):
 
     def _before_step(self) -> Decision | None:
         number = self._steps + 1
-        if number <= self.warmup or number % self.interval or not gradients_of(self.optimizer) or not self._in_turn():
-            return None
-        if skips_step(self.optimizer):
+        if number <= self.warmup or number % self.interval or not self._in_turn() or skips_step(self.optimizer):
             return None
         try:
+            if not gradients_of(self.optimizer):
+                return None
             decision = self.observe(self._read())
-        except Exception as error:  # a loss that is missing, or not what the embedding takes
+        except Exception as error:  # sparse gradients, a loss that is missing, or not what the embedding takes
             return self.skip(error)
         write_now(self)
         return decision
@@ -241,7 +241,7 @@ class InducedMetricLR(LandscapeLR):
 
     def _in_turn(self) -> bool:
         """Tell whether the rates are ours to set: we, and not another member of a SequentialLR, set them last."""
-        if (self if self._inner is None else self._inner).last_epoch < 0:
+        if not has_begun(self):
             return False
         groups = range(len(self._rates.written))
         return self._set_after == self._steps or all(self._rates._untouched(i) for i in groups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..landscape.parameters import ParameterChoice, canonical_name, movable
 
@@ -19,7 +19,8 @@ def layer_param_groups(model: nn.Module, *, parameters: ParameterChoice = None, 
         model: Any module.
         parameters: Restricts what is listed, by default to what requires a gradient; see
             :func:`lrscape.landscape.random_directions`.
-        **options: Put into every group, e.g. ``lr`` or ``weight_decay``.
+        **options: Put into every group, e.g. ``lr`` or ``weight_decay``; the second and later ones get copies of
+            tensors.
 
     Returns:
         Groups with the name of their layer under "layer", in the model's order; "" is the model itself.
@@ -37,7 +38,12 @@ def layer_param_groups(model: nn.Module, *, parameters: ParameterChoice = None, 
     groups: dict[int, dict[str, Any]] = {}
     for slot in movable(model, parameters):
         layer = id(slot.module)
-        groups.setdefault(layer, {"params": [], "layer": names[layer], **options})["params"].append(slot.parameter)
+        if layer not in groups:
+            own = {
+                key: value.clone() if groups and isinstance(value, Tensor) else value for key, value in options.items()
+            }
+            groups[layer] = {"params": [], "layer": names[layer], **own}
+        groups[layer]["params"].append(slot.parameter)
     return list(groups.values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from ..landscape.shards import resharded
@@ -24,7 +25,8 @@ def warn_of_strangers(optimizer: object, model: nn.Module) -> None:
         return  # the base class says so
     with resharded(model):
         own = {id(parameter) for parameter in model.parameters()}
-    held = [p for group in optimizer.param_groups for p in group["params"] if p.numel() > 0]
+    # Parameters of lazy layers have no size yet, of which a later check speaks.
+    held = [p for group in optimizer.param_groups for p in group["params"] if is_lazy(p) or p.numel() > 0]
     strangers = sum(id(parameter) not in own for parameter in held)
     if not strangers:
         return

@@ -10,8 +10,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..landscape import LossSurface, Points, random_directions
 from ..landscape.closure import Closure
-from ..landscape.engines import Engine
+from ..landscape.engines import Engine, check_engine
 from ..landscape.modes import BatchNorm, check_batch_norm
+from ..landscape.normalisation import check_length
 from ..landscape.parameters import ParameterChoice, movable, repeatable
 from ..landscape.random_directions import check_moves
 from ..landscape.sweep import sweep
@@ -79,6 +80,7 @@ class PlaneLR(LandscapeLR):
         if not brake > 1:
             raise ValueError(f"brake must be above 1, got {brake}")
         check_batch_norm(batch_norm)
+        check_engine(engine)
         parameters = repeatable(parameters)
         slots = movable(model, parameters)
         warn_of_strangers(optimizer, model)
@@ -87,6 +89,7 @@ class PlaneLR(LandscapeLR):
         self.preset = preset
         self.span = span
         self.bias: Literal["zero", "match"] = ("match" if published else "zero") if bias is None else bias
+        check_length("none", self.bias)
         check_moves(slots, self.bias)  # now rather than at the first probe
         self.seed = seed
         self.brake = brake

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .plain_values import plain_values
+
 Rate = float | Tensor
 
 
@@ -39,6 +41,20 @@ def write_rate(group: dict[str, Any], rate: Rate) -> None:
         group["lr"].fill_(rate)
     else:
         group["lr"] = rate
+
+
+def separate_rates(optimizer: Optimizer) -> None:
+    """Give each group a rate tensor of its own; torch puts one and the same into all groups that name none.
+
+    Args:
+        optimizer: Whose groups. The first to hold a tensor keeps it, the others get copies.
+    """
+    taken: set[int] = set()
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            if id(group["lr"]) in taken:
+                group["lr"] = read_rate(group)
+            taken.add(id(group["lr"]))
 
 
 class FactoredRates:
@@ -83,6 +99,7 @@ class FactoredRates:
         Returns:
             One rate per group.
         """
+        separate_rates(self._optimizer)  # every time: a group added later gets the first one's tensor
         self._grow()
         plain = []
         for i, group in enumerate(self._optimizer.param_groups):
@@ -101,9 +118,10 @@ class FactoredRates:
             factors: One factor per group.
 
         Returns:
-            One rate per group.
+            One rate per group; none is numpy's, which would keep the optimizer's state from loading.
         """
-        return [_copy(rate) if factor == 1 else rate * factor for rate, factor in zip(plain, factors, strict=True)]
+        rates = [_copy(rate) if factor == 1 else rate * factor for rate, factor in zip(plain, factors, strict=True)]
+        return [plain_values(rate) for rate in rates]
 
     def remember(self, plain: list[Rate], factors: list[float]) -> None:
         """Note what the groups hold now.

@@ -154,9 +154,19 @@ class RiverLR(LandscapeLR):
 
         Returns:
             The record that was added to ``history``.
+
+        Raises:
+            TypeError: If it is neither.
         """
         given = measurement
-        return super().observe(self.measure(lambda: given) if isinstance(given, Tensor) else given)
+        if isinstance(given, Tensor):
+            return super().observe(self.measure(lambda: given))
+        if not isinstance(given, RiverMeasurement):
+            raise TypeError(
+                "measurement must be the losses of single examples, a torch.Tensor of shape (N,), or a "
+                f"RiverMeasurement of their mean and variance, got {given!r:.80} ({type(given).__name__})"
+            )
+        return super().observe(RiverMeasurement(float(given.mean), float(given.variance)))
 
     def finite(self, measurement: RiverMeasurement) -> bool:
         """Tell whether a measurement can be decided upon.

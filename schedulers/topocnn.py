@@ -248,5 +248,6 @@ class TopoCNNLR(PlaneLR):
         state = dict(state_dict)
         if "trainer" not in state:
             raise ValueError("this is not a state of TopoCNNLR: trainer missing; pass what its state_dict() returned")
+        self._check_state(state)  # before anything changes
         self._trainer.restore(state.pop("trainer"))
         super().load_state_dict(state)

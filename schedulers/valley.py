@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -12,7 +10,7 @@ from ..landscape.modes import BatchNorm
 from ..landscape.parameters import ParameterChoice
 from .averaged import AveragedLR
 from .averages import RunningAverage
-from .base import BRAKE
+from .base import BRAKE, has_begun
 from .checks import Bound, OnError
 from .history import Decision
 from .immediate import holds_rates, write_now
@@ -62,6 +60,8 @@ class ValleyLR(AveragedLR):
     non-finite  NaN or infinity; ends the ascent
     ==========  =============================================
 
+    In a SequentialLR ascent and average begin with its own part; ``total_steps`` counts all steps.
+
     Args:
         optimizer: Any torch optimizer.
         model: The model that it trains; closures must call this very module or a wrapper of it.
@@ -96,8 +96,6 @@ class ValleyLR(AveragedLR):
         [1e-05]
     """
 
-    _not_saved = AveragedLR._not_saved | {"_start_weights"}
-
     def __init__(
         self,
         optimizer: Optimizer,
@@ -131,7 +129,6 @@ class ValleyLR(AveragedLR):
         self.decay = decay
         self._weight = window_weight(growth)
         self._smoothing = smoothing_weight(growth)
-        self._start_weights: RunningAverage | None = None
         self._climbing = True
         self._returning = False
         self._turned = 0  # optimizer steps at the turn
@@ -169,11 +166,14 @@ class ValleyLR(AveragedLR):
         return self._climbing
 
     def awaits_probe(self) -> bool:
-        """Tell whether :meth:`probe` would measure now; after the turn the interval doubles again and again.
+        """Tell whether :meth:`probe` would measure now; once the rate is held, the interval doubles again and again.
 
         Returns:
-            Whether it is time, and nobody has taken the turn since the latest optimizer step.
+            Whether it is time, and nobody has taken the turn since the latest optimizer step; never before the
+            scheduler's own part of a SequentialLR.
         """
+        if not has_begun(self) or self._steps - self._begun <= self.warmup:
+            return False
         period = probe_period(self.interval, self._steps, self._climbing)
         return self._steps % period == 0 and super().awaits_probe()
 
@@ -260,7 +260,7 @@ class ValleyLR(AveragedLR):
 
     def _take(self) -> None:
         """Let average and growth see the latest optimizer step, once, whichever of probe and step() comes first."""
-        if self._steps == self._taken:
+        if self._steps <= max(self._taken, self._begun) or not has_begun(self):
             return
         self._taken = self._steps
         since = self._steps - self._turned
@@ -273,26 +273,4 @@ class ValleyLR(AveragedLR):
             self.scale(left / (left + 1) if left else 1.0)
         elif self._climbing:
             self.scale(self.growth)
-        self._average.update(weight)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give the state, the tensors of the average and of the start weights among it.
-
-        Returns:
-            What ``torch.load(weights_only=True)`` accepts.
-        """
-        start = {} if self._start_weights is None else {"start_weights": self._start_weights.state()}
-        return {**super().state_dict(), **start}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a saved state; load the model's and the optimizer's as well.
-
-        Args:
-            state_dict: What :meth:`state_dict` gave.
-        """
-        state = dict(state_dict)
-        start = state.pop("start_weights", None)
-        self._start_weights = None if start is None else RunningAverage(self.model, self._parameters)
-        if self._start_weights is not None:
-            self._start_weights.restore(start)
-        super().load_state_dict(state)
+        self.take_in(weight)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .field import Cells
+from .field import Cells, as_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def read_diagram(diagram: ArrayLike, name: str = "diagram") -> NDArray[np.float6
     """
     if isinstance(diagram, Diagrams):
         raise TypeError(f"{name} must be the pairs of one homology dimension, got Diagrams; pass diagrams[0] for H0")
-    points = np.asarray(diagram, dtype=np.float64)
+    points = np.asarray(as_array(diagram, name, "rows of two numbers (birth, death)", floats=True))
     if points.size == 0:
         return np.empty((0, 2))
     if points.ndim != 2 or points.shape[1] != 2:

@@ -3,12 +3,42 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Cells = Literal["vertices", "top"]
+
+
+def as_array(values: ArrayLike, name: str, needed: str, *, floats: bool = False) -> NDArray[Any]:
+    """Make an array of what a user passed.
+
+    Args:
+        values: Anything that numpy reads; masked arrays stay masked.
+        name: Of the argument, for the message.
+        needed: What it must be, for the message.
+        floats: Convert to float64.
+
+    Returns:
+        The array.
+
+    Raises:
+        ValueError: If rows differ in length, or what is to be a number is none.
+
+    Example:
+        >>> as_array([[1, 2], [3]], "values", "numbers on a grid")
+        Traceback (most recent call last):
+        ValueError: values must be numbers on a grid, got rows of different lengths; fill what is missing with NaN
+    """
+    try:
+        return np.asanyarray(values, dtype=np.float64 if floats else None)
+    except ValueError as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError(
+                f"{name} must be {needed}, got rows of different lengths; fill what is missing with NaN"
+            ) from error
+        raise ValueError(f"{name} must be {needed}, got {type(values).__name__}: {error}") from error
 
 
 def read_field(values: ArrayLike, mask: ArrayLike | None = None) -> NDArray[np.float64]:
@@ -32,7 +62,7 @@ def read_field(values: ArrayLike, mask: ArrayLike | None = None) -> NDArray[np.f
         >>> read_field([3, float("nan"), 1], mask=[True, False, False]).tolist()
         [inf, inf, 1.0]
     """
-    array = np.asanyarray(values)
+    array = as_array(values, "values", "real numbers on a grid")
     if array.dtype.kind not in "fiub":
         raise TypeError(f"values must be an array of real numbers, got dtype {array.dtype}; convert it to floats")
     if array.ndim == 0 or array.size == 0:
@@ -42,7 +72,7 @@ def read_field(values: ArrayLike, mask: ArrayLike | None = None) -> NDArray[np.f
         )
     outside = np.ma.getmaskarray(array)
     if mask is not None:
-        removed = np.asarray(mask)
+        removed = np.asarray(as_array(mask, "mask", "boolean, in the shape of values"))
         if removed.dtype != np.bool_:
             raise TypeError(f"mask must be boolean, True where a cell is left out, got dtype {removed.dtype}")
         if removed.shape != array.shape:

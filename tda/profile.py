@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .diagrams import lengths
-from .field import Cells, read_field
+from .field import Cells, as_array, read_field
 from .mergetree import MergeTree, follow, merge_tree
 from .persistence import persistence
 
@@ -164,7 +164,8 @@ def _margin(noise: ArrayLike | None, inside: NDArray[np.bool_], confidence: floa
 
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
-    error = np.asarray(0.0 if noise is None else noise, dtype=np.float64)
+    given = 0.0 if noise is None else noise
+    error = np.asarray(as_array(given, "noise", "one standard error or one for each value", floats=True))
     if error.shape not in {(), inside.shape}:
         raise ValueError(f"noise must be one standard error or one for each value, {inside.shape}, got {error.shape}")
     error = np.where(inside, error, 0.0)

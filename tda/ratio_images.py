@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .diagrams import read_diagram
-from .field import Cells
+from .field import Cells, as_array
 from .persistence import persistence
 
 FLOOR = 1e-8
@@ -159,7 +159,7 @@ def _check_size(resolution: int, cap: float) -> None:
 
 
 def _square(grid: ArrayLike) -> tuple[Array, float]:
-    losses = np.asarray(grid, dtype=np.float64)
+    losses = np.asarray(as_array(grid, "grid", "a square of numbers", floats=True))
     if losses.ndim != 2 or losses.shape[0] != losses.shape[1]:
         raise ValueError(f"grid must be square, shape (n, n), got shape {losses.shape}")
     size = losses.shape[0]

@@ -60,6 +60,21 @@ def check_sequential(factory: Factory, case: Case) -> None:
             assert close(run.rates(), expected, case.tensor), f"{run.rates()} at step {t}, expected {expected}"
 
 
+def check_sequential_first(factory: Factory, case: Case) -> None:
+    """First in torch's SequentialLR, our part holds the factor from the first step on, and no later rate is touched."""
+    run = case.start(factory)
+    after = torch_schedulers.ConstantLR(run.optimizer, 0.5, 100)
+    chain = torch_schedulers.SequentialLR(run.optimizer, [run.scheduler, after], milestones=[6])
+    for t in range(14):
+        factors = run.scheduler.factors if t < 6 else [0.5] * case.groups
+        expected = [rate * factor for rate, factor in zip([RATE, RATE / 5], factors, strict=False)]
+        assert close(run.rates(), expected, case.tensor), f"{run.rates()} at step {t}, expected {expected}"
+        run.update()
+        run.scheduler.probe(run.closure)
+        assert t < 6 or close(run.rates(), expected, case.tensor), f"a probe set another's rates to {run.rates()}"
+        chain.step()
+
+
 def check_closed_form(factory: Factory, case: Case) -> None:
     """step(epoch) goes through the closed form: the initial rates, or inner's at that epoch, times our factor."""
     run = case.start(factory, INNER["CosineAnnealingLR"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lrscape.schedulers import TopoLR
-from lrscape.testing import FEW_CASES, HARD_CHECKS, check_scheduler
+from lrscape.testing import FEW_CASES, HARD_CHECKS, SCHEDULER_CHECKS, check_scheduler
 
 
 class ProbesInStep(TopoLR):
@@ -89,6 +89,17 @@ class KeepsItself(TopoLR):
         optimizer.mine = self
 
 
+class LosesItsView(TopoLR):
+    def __init__(self, optimizer, model, **options):
+        self._counts = torch.zeros(2)
+        self._count = self._counts[:1]  # by itself it would be pickled by itself
+        super().__init__(optimizer, model, **options)
+
+    def decide(self, measurement):
+        self._counts += 1
+        return super().decide(measurement)
+
+
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
@@ -104,11 +115,19 @@ class KeepsItself(TopoLR):
         (IgnoresBounds, "bounds"),
         (CountsItsOwnSteps, "due|construction"),
         (KeepsItself, "copies"),
+        (LosesItsView, "copies.*what was pickled must have the state"),
     ],
 )
 def test_broken_schedulers_are_caught(broken, check):
     with pytest.raises(AssertionError, match=check):
         check_scheduler(broken)
+
+
+def test_a_class_that_cannot_be_pickled_is_no_worse():
+    class Local(TopoLR):
+        pass
+
+    SCHEDULER_CHECKS["copies"](Local, FEW_CASES[0])
 
 
 def test_what_a_scheduler_raises_itself_is_noted_with_the_check():

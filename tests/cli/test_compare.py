@@ -111,18 +111,46 @@ def test_values_that_are_not_finite(files, capsys):
         (["a.npz", "text.npz"], 1, ["text.npz is not a loss surface"]),
         (["a.npz", "b.npz", "-o", "f.bmp"], 2, ["--out must end in"]),
         (["a.npz", "b.npz", "-o", "folder.png"], 1, ["is a folder"]),
-        (["a.npz", "la.npz", "-o", "f.png"], 1, ["1-D and 2-D"]),
-        (["cube.npz", "cube2.npz", "-o", "f.png"], 1, ["all 1-D or all 2-D"]),
         (["a.npz", "b.npz", "--dpi", "0"], 2, ["--dpi"]),
     ],
 )
 def test_bad_arguments(files, capsys, arguments, code, parts):
     Path("text.npz").write_text("no surface")
     Path("folder.png").mkdir()
-    files["cube"].save("cube2.npz")
     assert main(["compare", *arguments]) == code
     out, err = capsys.readouterr()
     assert out == ""
     for part in parts:
         assert part in err, err
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["a.npz", "la.npz"], ["1-D and 2-D"]),
+        (["cube.npz", "cube2.npz"], ["all 1-D or all 2-D"]),
+        (["nan.npz", "nan2.npz"], ["finite"]),
+        (
+            ["a.npz", "negative.npz", "--log"],
+            ["negative.npz: --log needs losses above 0, but 25 of 25", "leave out"],
+        ),
+    ],
+)
+def test_the_table_is_printed_even_if_the_figure_cannot_be_drawn(files, capsys, arguments, parts):
+    files["cube"].save("cube2.npz")
+    for name, losses in (("nan", np.full(25, np.nan)), ("nan2", np.full(25, np.inf)), ("negative", np.full(25, -1.0))):
+        replace(files["a"], losses=losses).save(f"{name}.npz")
+    assert main(["compare", *arguments]) == 0
+    table = capsys.readouterr().out
+    assert len(table.splitlines()) == 3
+    assert main(["compare", *arguments, "-o", "f.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out == table
+    for part in parts:
+        assert part in err, err
+    assert "log=" not in err
+    assert main(["compare", *arguments, "-o", "f.png", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["figure"] is None
+    assert not Path("f.png").exists()
     assert plt.get_fignums() == []

@@ -79,7 +79,7 @@ def test_the_same_kind_twice_is_drawn_once(surface, capsys):
     [
         (["--kind", "countour"], 2, ["contour, surface, line", "got 'countour'"]),
         (["--kind", ","], 2, ["got nothing"]),
-        (["--kind", "contour,line"], 1, ["--kind line draws 1-D", "this one is 2-D", "use --kind contour,surface"]),
+        (["--kind", "contour,line"], 1, ["--kind line draws 1-D", "surface.npz is 2-D", "use --kind contour,surface"]),
         (["--format", "bmp"], 2, ["png"]),
         (["--dpi", "-1"], 2, ["positive"]),
         (["--metric", "accuracy"], 1, ["'accuracy'", "top 1/a"]),
@@ -103,7 +103,7 @@ def test_surfaces_that_cannot_be_drawn(tmp_path, monkeypatch, capsys):
     (tmp_path / "text.npz").write_text("no surface")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     for path, part in [
-        (cube, "this one is 3-D"),
+        (cube, f"error: {cube} is 3-D; use --kind"),
         (scattered, "do not form a grid"),
         ("text.npz", "text.npz is not a loss surface"),
         ("other.npz", "other.npz is not a loss surface"),
@@ -113,3 +113,18 @@ def test_surfaces_that_cannot_be_drawn(tmp_path, monkeypatch, capsys):
         err = capsys.readouterr().err
         assert part in err, err
         assert err.count("\n") == 1
+
+
+def test_a_logarithm_that_does_not_exist(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    points = landscape.grid(5)
+    losses = (points.coordinates**2).sum(axis=1)
+    metrics = {"gap": losses - 1}
+    LossSurface(points.coordinates, losses, points.shape, metrics).save("bowl.npz")
+    assert main(["plot", "bowl.npz", "--log"]) == 1
+    err = capsys.readouterr().err
+    assert "bowl.npz: --log needs losses above 0, but 1 of 25 are not (the lowest is 0); leave out --log\n" in err
+    assert not Path("figures").exists()
+    assert main(["plot", "bowl.npz", "--log", "--metric", "gap"]) == 1
+    assert "bowl.npz: --log needs values of 'gap' above 0, but 13 of 25" in capsys.readouterr().err
+    assert main(["plot", "bowl.npz", "--log", "--kind", "paraview"]) == 0  # which has no scale of its own

@@ -203,7 +203,7 @@ def test_hostile_checkpoint(probe, capsys):
         (["--data", "usercode:dicts"], 1, ["unexpected keyword argument", "--debug"]),
         (["--loss", "usercode:wrong"], 1, ["TypeError", "usercode.py, line", "--debug"]),
         (["--loss", "usercode:refused"], 1, ["usercode.py, line", "--debug"]),
-        (["--loss", "usercode:item"], 1, ["0-d torch.Tensor, got float"]),
+        (["--loss", "usercode:item"], 1, ["error: --loss must return", "pair (sum, count), got float"]),
         (["--loss", "usercode:interrupted"], 130, ["interrupted"]),
         (["--device", "abacus"], 1, ["--device abacus"]),
         (["--out", "."], 1, ["is a folder"]),

@@ -77,7 +77,9 @@ def test_parameters_dropout_and_chunk(probe, capsys):
     told = load().provenance
     assert told["left_out"] == ["2.weight"]
     assert (told["dropout"], told["chunk"]) == (True, 2)
-    assert "18 of 26 parameters" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "18 of 26 parameters" in out
+    assert "not moved   2.weight\n" in out
     assert probe("--parameters", "nose", "--overwrite") == 1
     assert "'nose'" in capsys.readouterr().err
 

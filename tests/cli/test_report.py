@@ -164,6 +164,19 @@ def test_an_exhausted_memory_costs_one_part_of_the_page(report, user, monkeypatc
     assert {"Surface", "Topology"} < set(read().words)
 
 
+def test_directions_are_those_of_the_options(user, capsys):
+    torch.save({"scale": torch.ones(3)}, "scale.pt")
+    code = ["scale.pt", "--model", "usercode:Scale", "--data", "usercode:data"]
+    for command in (["report", "--no-curvature"], ["probe"]):
+        assert main([*command, *code, "--grid", "3"]) == 1
+        err = capsys.readouterr().err
+        assert err.endswith("every parameter that moves is 0-d or 1-D. Pass --bias match to move them.\n")
+    assert main(["report", *code, "--no-curvature", "--grid", "3", "--bias", "match", "--orthogonal"]) == 0
+    text = " ".join(read().words)
+    assert "bias match" in text
+    assert "orthogonal true" in text
+
+
 def test_it_refuses_to_overwrite(report, user, capsys):
     Path("report.html").write_text("older")
     assert report("--no-curvature") == 1

@@ -215,6 +215,30 @@ def test_plot_draws_topology_of_other_dimensions(tmp_path, monkeypatch, capsys):
     assert Path("figures/cube-persistence-top1.png").exists()
     capsys.readouterr()
     assert main(["plot", path]) == 1
-    assert "this one is 3-D; use --kind persistence,barcode,mergetree" in capsys.readouterr().err
+    assert "error: cube.npz is 3-D; use --kind persistence,barcode,mergetree" in capsys.readouterr().err
     assert main(["plot", path, "--kind", "basins"]) == 1
     assert "--kind basins draws 2-D surfaces" in capsys.readouterr().err
+
+
+def test_the_table_is_printed_even_if_a_figure_cannot_be_drawn(surface, capsys):
+    points = landscape.grid(21)
+    losses = wells(points) - 1
+    negative = saved(Path("negative.npz"), points, losses)
+    bad = int((losses <= 0).sum())
+    arguments = ["tda", surface, negative, "-o", "figures", "--dpi", "40", "--noise", "0"]
+    assert main(["tda", surface, negative, "--noise", "0"]) == 0
+    table = capsys.readouterr().out
+    assert main([*arguments, "--log"]) == 1
+    out, err = capsys.readouterr()
+    *lines, first, second, third, last = out.splitlines(keepends=True)
+    assert "".join(lines) == table
+    assert all("figures/wells-" in line for line in (first, second, third, last))
+    assert f"negative.npz: --log needs losses above 0, but {bad} of 441 are not (the lowest is" in err
+    assert err.endswith("; leave out --log\n")
+    assert main([*arguments, "--log", "--overwrite", "--json"]) == 1
+    record = json.loads(capsys.readouterr().out)
+    assert len(record["surfaces"]) == 2
+    assert record["files"] == [
+        f"figures/wells-{kind}.png" for kind in ("persistence", "barcode", "mergetree", "basins")
+    ]
+    assert plt.get_fignums() == []

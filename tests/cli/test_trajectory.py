@@ -171,3 +171,15 @@ def test_anchors_are_marked(user, monkeypatch):
     assert {"model.pt", "m1.pt", "m2.pt"} <= set(drawn[1])
     assert drawn[2] == ["model.pt", "m1.pt"]
     assert plt.get_fignums() == []
+
+
+def test_the_table_is_printed_even_if_the_figure_cannot_be_drawn(trajectory, user, capsys):
+    with (user / "usercode.py").open("a") as file:
+        file.write("\ndef below(model, batch):\n    return loss(model, batch) - 100\n")
+    assert trajectory("--loss", "usercode:below", "--figure", "path.png", "--log") == 1
+    out, err = capsys.readouterr()
+    assert "explained" in out
+    assert "path.png" not in out
+    assert "surface.npz: --log needs losses above 0" in err
+    assert err.endswith("; leave out --log\n")
+    assert Path("surface.npz").exists()

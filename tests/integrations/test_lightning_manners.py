@@ -1,6 +1,7 @@
 """The callback for Lightning leaves no trace, logs, and refuses what cannot work."""
 
 import csv
+from collections import defaultdict
 
 import pytest
 import torch
@@ -55,6 +56,46 @@ def test_probes_leave_no_trace_in_logs_metrics_and_attributes(loss):
         found.append((rates, metrics, seen, module.seen, module.total, sorted(vars(module)), float(torch.rand(()))))
     assert found[0] == found[1]
     assert len(found[0][2]) == 12 * EPOCHS
+
+
+class Free(Module):
+    """Skips some batches, takes whatever it is given, and keeps its losses in a dict of lists."""
+
+    def __init__(self, make, skipped):
+        super().__init__(make)
+        self.losses, self.skipped, self.mean = defaultdict(list), skipped, 0.0
+
+    def training_step(self, *args):
+        batch, number = args
+        if self.skipped and number % 3 == 2:
+            return None
+        loss = loss_of(self.net, batch)
+        self.losses["loss"].append(loss.detach())
+        self.net.last = loss.detach()
+        return loss
+
+    def on_train_batch_end(self, *args):
+        self.latest = float(self.net.last)
+
+    def on_train_epoch_end(self):
+        self.mean = float(torch.stack(self.losses["loss"]).mean())
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.parametrize("name", ["TopoLR", "ValleyLR"])
+@pytest.mark.parametrize("skipped", [False, True])
+def test_a_step_may_skip_batches_and_take_any_arguments(name, skipped):
+    made = []
+    for callbacks in ([LandscapeCallback()], [Callback()]):
+        module = Free(SCHEDULERS[name], skipped)
+        fit(module, *callbacks, epochs=2)
+        made.append(module)
+    probed, plain = (len(module.losses["loss"]) for module in made)
+    assert probed == plain == 2 * (8 if skipped else 12)
+    assert made[0].mean > 0
+    history = [decision.step for decision in made[0].scheduler.history]
+    assert history
+    assert not skipped or all(step % 12 % 3 != (0 if name == "TopoLR" else 2) for step in history)
 
 
 class Watch(Callback):
@@ -140,14 +181,15 @@ def test_arguments_of_the_wrong_kind():
         LandscapeCallback(subset=0)
 
 
-def test_a_step_without_a_loss_is_refused():
+@pytest.mark.parametrize("name", ["TopoLR", "ValleyLR"])
+def test_a_step_without_a_loss_is_refused(name):
     class Silent(Module):
         def training_step(self, batch):
             loss = loss_of(self.net, batch)
-            return loss if loss.requires_grad else None  # as in a step that skips
+            return loss if loss.requires_grad else None  # not as in a step that skips: it does so in probes only
 
     with pytest.raises(TypeError, match="must return the loss"):
-        fit(Silent(topo))
+        fit(Silent(SCHEDULERS[name]))
 
 
 def test_a_probe_that_raises_ends_everything():

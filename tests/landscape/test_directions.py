@@ -9,6 +9,7 @@ from torch import nn
 
 from lrscape.landscape import directions_from_vectors, random_directions
 from lrscape.landscape.draws import stream_seed
+from lrscape.landscape.parameters import movable
 
 
 class Conv1D(nn.Module):
@@ -184,3 +185,21 @@ def test_vectors_must_fit():
         directions_from_vectors(model, torch.full((3,), float("nan")))
     taken = directions_from_vectors(model, torch.ones(3))
     assert taken.tensors["weight"].shape == (1, 1, 2)
+
+
+def test_a_shared_parameter_answers_to_all_its_names():
+    model = nn.Module()
+    model.embedding, model.head = nn.Embedding(5, 3), nn.Linear(3, 5)
+    model.head.weight = model.embedding.weight
+    for name in ("embedding.weight", "head.weight", "embedding", "*.weight"):
+        assert [slot.name for slot in movable(model, [name])] == ["embedding.weight"]
+    assert [slot.name for slot in movable(model, ["head"])] == ["embedding.weight", "head.bias"]
+
+
+def test_a_glob_of_modules_is_told_how_to_name_what_is_within():
+    model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 1))
+    with pytest.raises(
+        ValueError, match=r"'\[0-9\].0', which the model does not have; what is within is '\[0-9\].0\.\*'"
+    ):
+        movable(model, ["[0-9].0"])
+    assert [slot.name for slot in movable(model, ["[0-9].0.*"])] == ["0.0.weight", "0.0.bias"]

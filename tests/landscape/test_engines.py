@@ -72,6 +72,14 @@ def test_what_never_fits_is_evaluated_in_place(caplog, monkeypatch):
     assert "does not fit into memory" in caplog.text
 
 
+def test_the_engine_is_not_blamed_for_what_the_loss_returns(caplog, monkeypatch):
+    monkeypatch.setattr(engines, "_logged", set())
+    model, batch = MODELS["tabular"]()
+    with caplog.at_level(logging.INFO, logger="lrscape"), pytest.raises(TypeError, match="got str"):
+        evaluate(model, Objective(lambda *_: "x", [batch]), random_directions(model, 2), grid(3), engine="batched")
+    assert not caplog.records
+
+
 def test_the_counter_takes_back_what_is_evaluated_again():
     model = Hungry(2, ERRORS[0])
     batch = MODELS["tabular"]()[1]

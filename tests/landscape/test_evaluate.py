@@ -315,6 +315,24 @@ def test_bad_closures(engine, closure, kind, message):
         evaluate(model, lambda: closure(model), directions, grid(3), engine=engine)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("loss", "kind", "message"),
+    [
+        (lambda out: "x", TypeError, r"loss_fn must return a 0-d tensor .* a 1-D one .* pair \(sum, count\), got str"),
+        (lambda out: {"loss": out.sum()}, TypeError, r"pair \(sum, count\), got dict; return its loss alone$"),
+        (lambda out: out.reshape(2, 3, 1), ValueError, r"pair \(sum, count\), got shape \(2, 3, 1\); .* losses\.numel"),
+        (lambda out: (out.sum(), 6, 1), ValueError, r"pair \(sum, count\), got a tuple of 3; return the loss alone"),
+        (lambda out: (6.0, 6), TypeError, r"a 0-d torch.Tensor as the sum of its pair \(sum, count\), got float"),
+    ],
+)
+def test_what_a_loss_may_return_is_listed(engine, loss, kind, message):
+    model, directions = _linear()
+    objective = Objective(lambda model, batch: loss(model(batch)), [torch.ones(6, 2)])
+    with pytest.raises(kind, match=message):
+        evaluate(model, objective, directions, grid(3), engine=engine)
+
+
 def test_backward_under_enable_grad_is_seen_and_leaves_no_gradient():
     model, directions = _linear()
     model.weight.grad = torch.ones_like(model.weight)
@@ -395,6 +413,9 @@ def test_provenance_says_where_a_surface_comes_from(tmp_path):
     surface = evaluate(model, lambda: model[0].weight.sum(), random_directions(model, 2, seed=4), grid(3, 0.7))
     for key, value in {"seed": 4, "norm": "filter", "span": 0.7, "left_out": ["1.weight"], "chunk": 9}.items():
         assert surface.provenance[key] == value
+    # biases have zero directions by default, so that they stay where they are
+    assert (surface.provenance["parameters_moved"], surface.provenance["parameters_total"]) == (4, 9)
+    assert surface.provenance["at_rest"] == ["0.bias", "1.bias"]
     assert surface.provenance["torch"] == torch.__version__
     surface.save(tmp_path / "s.npz")
     assert LossSurface.load(tmp_path / "s.npz").provenance == surface.provenance

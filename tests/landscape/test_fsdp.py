@@ -13,6 +13,7 @@ from lrscape.landscape import Directions, Objective, random_directions
 from lrscape.landscape.closure import ClosureTask
 from lrscape.landscape.inplace import evaluate_inplace
 from lrscape.landscape.parameters import all_slots
+from lrscape.landscape.provenance import at_rest
 
 POINTS = np.array([[0.5, -0.3], [0.0, 0.4], [0.0, 0.0], [-0.2, 0.0]])
 OPTIONS = {
@@ -131,6 +132,7 @@ def directions_and_losses(rank, ranks, folder):
                 if key != "gain":
                     assert spread.placements[0].dim == (2 if key == "wide.weight" else 1)
             np.testing.assert_allclose(made.gram(), expected.gram(), rtol=1e-6, atol=1e-5)
+            assert at_rest(made) == at_rest(expected)
             before = state(model)
             np.testing.assert_allclose(scan(model, codes, made), losses, rtol=1e-5)
             assert changed(before, state(model)) == set()

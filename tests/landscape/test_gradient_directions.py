@@ -141,7 +141,7 @@ def test_dropout_draws_the_masks_of_evaluate():
         (lambda model: model.weight.detach().sum(), "has no gradient"),
         (lambda model: model.weight.sum() * 0, "stationary point"),
         (lambda model: (model.weight * float("nan")).sum(), "diverged"),
-        (lambda model: model.weight, r"0-d tensor, got shape \(2, 2\)"),
+        (lambda model: model.weight, r"0-d torch.Tensor, got shape \(2, 2\)"),
     ],
 )
 def test_losses_without_a_gradient_are_refused(closure, message):

@@ -1,11 +1,14 @@
 import json
 import os
 import stat
+from functools import partial
+from io import BytesIO
 
 import numpy as np
 import pytest
+from torch.nn import Linear
 
-from lrscape.landscape import LossSurface, grid
+from lrscape.landscape import Directions, LossSurface, grid, load_checkpoint, read_checkpoint
 from lrscape.landscape.files import atomic_write
 
 
@@ -78,8 +81,24 @@ def test_what_is_not_a_surface_is_refused_by_name(tmp_path, content):
 
 
 def test_missing_file_is_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.npz; check the path, relative to "):
         LossSurface.load(tmp_path / "absent.npz")
+    with pytest.raises(FileNotFoundError, match=r"there is no file absent\.npz; check"):
+        Directions.load("absent.npz")
+
+
+@pytest.mark.parametrize(
+    "load", [LossSurface.load, Directions.load, read_checkpoint, partial(load_checkpoint, Linear(1, 1))]
+)
+def test_what_is_no_name_of_a_file_is_named(load):
+    with pytest.raises(TypeError, match=r"^path must be the name of a file \(a str or Path\), got BytesIO; write what"):
+        load(BytesIO())
+
+
+def test_weights_in_memory_are_sent_to_load_state_dict():
+    model = Linear(1, 1)
+    with pytest.raises(TypeError, match=r"^path must be .*, got OrderedDict; a state dict .* model\.load_state_dict$"):
+        load_checkpoint(model, model.state_dict())
 
 
 def test_a_surface_prints_as_one_line():

@@ -1,10 +1,12 @@
 """CurvatureWarmup: growth, the edge, and the end."""
 
+import copy
 import math
 
 import pytest
 import torch
 from curved import Matrix
+from torch.optim import lr_scheduler as torchs
 
 from lrscape.schedulers import CurvatureWarmup, KappaMeasurement, SharpnessMeasurement
 
@@ -103,6 +105,53 @@ def test_not_finite_stands_until_a_finite_measurement():
     optimizer.step()
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.008 * 1.01)
+
+
+def in_sequence(milestone, growth=1.05):
+    model, optimizer = problem(1.0)
+    flat = torchs.ConstantLR(optimizer, 0.001, 10**6)
+    scheduler = CurvatureWarmup(optimizer, model, margin=0.9, tolerance=1e-10, growth=growth)
+    return model, optimizer, scheduler, torchs.SequentialLR(optimizer, [flat, scheduler], [milestone])
+
+
+def rates_in_sequence(model, optimizer, scheduler, chain, steps, probes=True):
+    taken = []
+    for _ in range(steps):
+        if probes:
+            scheduler.probe(model.loss)
+        taken.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        chain.step()
+    return taken
+
+
+@pytest.mark.parametrize("probes", [True, False])
+def test_in_a_sequential_it_grows_from_its_own_part_on(probes):
+    run = in_sequence(300)
+    taken = rates_in_sequence(*run, 400, probes)
+    assert taken[:300] == [0.001] * 300
+    limit = 0.09 if probes else 1.0
+    assert taken[300:] == pytest.approx([min(0.01 * 1.05**t, limit) for t in range(100)], rel=1e-8)
+    if probes:
+        assert run[2].history[0].step == 300  # at once, and nothing before
+
+
+@pytest.mark.parametrize("half", [7, 10, 11, 25])
+def test_in_a_sequential_it_resumes_bit_for_bit(half):
+    whole, again = in_sequence(10), in_sequence(10)
+    rates_in_sequence(*whole, half)
+    for part, twin in ((whole[0], again[0]), (whole[1], again[1]), (whole[3], again[3])):
+        twin.load_state_dict(copy.deepcopy(part.state_dict()))
+    assert rates_in_sequence(*again, 40) == rates_in_sequence(*whole, 40)
+
+
+def test_first_in_a_sequential_it_starts_low():
+    model, optimizer = problem(1.0)
+    inner = torchs.ExponentialLR(optimizer, 0.5)
+    scheduler = CurvatureWarmup(optimizer, model, growth=1.05, inner=inner)
+    chain = torchs.SequentialLR(optimizer, [scheduler, torchs.ConstantLR(optimizer, 0.5, 100)], [3])
+    taken = rates_in_sequence(model, optimizer, scheduler, chain, 5, probes=False)
+    assert taken == pytest.approx([0.01, 0.01 * 1.05 / 2, 0.01 * 1.05**2 / 4, 0.5, 0.5])
 
 
 @pytest.mark.parametrize("options", [{"start": 0.0}, {"growth": 1.0}, {"ceiling": math.inf}])

@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -112,6 +113,27 @@ def test_an_entry_is_checked(change, error):
     for name in entry:
         with pytest.raises(KeyError, match=name):
             Decision.from_entry({key: value for key, value in entry.items() if key != name})
+
+
+def test_numbers_of_numpy_become_python_s(tmp_path):
+    made = Decision(
+        np.int64(3),
+        {"loss": np.float32(0.5), "many": (np.float64(2.0), 1)},
+        [np.float64(0.25)],
+        "flat",
+        [np.float32(1)],
+    )
+    assert type(made.step) is int
+    assert made.measurement == {"loss": 0.5, "many": (2.0, 1)}
+    numbers = [made.measurement["loss"], made.measurement["many"][0], *made.factors, *made.rates]
+    assert {type(number) for number in numbers} == {float}
+    history = History(1)
+    history.append(made)
+    history.to_jsonl(tmp_path / "history.jsonl")
+    assert json.loads((tmp_path / "history.jsonl").read_text())["measurement"] == {"loss": 0.5, "many": [2.0, 1]}
+    torch.save(history.state(1), tmp_path / "state.pt")
+    history.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert history[0].rates == [1.0]
 
 
 @pytest.mark.parametrize("size", [1, 3])

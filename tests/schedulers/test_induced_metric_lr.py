@@ -238,6 +238,20 @@ def test_sparse_gradients_are_refused():
     assert not len(scheduler.history)
 
 
+def test_sparse_gradients_are_skipped_on_request():
+    embedding = nn.Embedding(4, 2, sparse=True)
+    optimizer = torch.optim.SGD(embedding.parameters(), lr=0.1)
+    scheduler = InducedMetricLR(optimizer, on_error="skip")
+    before = embedding.weight.detach().clone()
+    embedding(torch.tensor([1])).sum().backward()
+    with pytest.warns(RuntimeWarning, match="dense"):
+        optimizer.step()
+    scheduler.step()
+    assert torch.equal(embedding.weight[1], before[1] - 0.1)  # the step is taken, at the old rate
+    assert scheduler.get_last_lr() == [0.1]
+    assert [decision.reason for decision in scheduler.history] == ["skipped"]
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [({"xi": -1.0}, "xi must be"), ({"beta": 1.0}, "beta must be"), ({"embedding": "cube"}, "embedding must be")],

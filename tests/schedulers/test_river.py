@@ -192,3 +192,25 @@ def test_ranks_pool_their_examples():
     expected = pytest.approx((float(everything.mean()), float(everything.var(correction=0))), rel=1e-12)
     first, second = run_ranks(pooled, 2)
     assert first == second == expected
+
+
+@pytest.mark.parametrize("given", [1.0, [1.0, 2.0], np.ones(3), None, (1.0, 0.5), RiverMeasurement])
+def test_what_is_no_measurement_is_refused_by_name(given):
+    scheduler = river()
+    with pytest.raises(TypeError, match=r"^measurement must be the losses of single examples, .* got .*\(\w+\)$"):
+        scheduler.observe(given)
+    assert len(scheduler.history) == 0
+    assert scheduler.factors == [1.0]
+
+
+def test_a_measurement_may_have_numbers_of_other_kinds(tmp_path):
+    stream = [(1.5, 0.25), (0.5, 0.125), (2.0, 1.0)]
+    expected = multipliers(river(), stream)
+    for kind in (np.float32, np.float64, torch.tensor):
+        scheduler = river()
+        assert multipliers(scheduler, [(kind(mean), kind(variance)) for mean, variance in stream]) == expected
+        torch.save(scheduler.state_dict(), tmp_path / "state.pt")
+        other = river()
+        other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        assert other.history[-1].measurement == {"mean": 2.0, "variance": 1.0}
+        scheduler.history.to_jsonl(tmp_path / "history.jsonl")

@@ -1,8 +1,11 @@
 """Reading of sampled functions."""
 
+import re
+
 import numpy as np
 import pytest
 
+from lrscape import tda
 from lrscape.tda.field import check_cells, neighbour_offsets, neighbour_slices, read_field
 
 
@@ -62,3 +65,24 @@ def test_steps_reach_every_pair_of_neighbours_once(shape, cells):
 def test_unknown_cells_are_refused():
     with pytest.raises(ValueError, match="cells must be"):
         check_cells("pixels")
+
+
+@pytest.mark.parametrize(
+    ("call", "start"),
+    [
+        (lambda rows: tda.persistence(rows), "values must be real numbers on a grid, got"),
+        (lambda rows: tda.merge_tree(rows), "values must be real numbers on a grid, got"),
+        (lambda rows: tda.persistence([1.0, 2.0], mask=rows), "mask must be boolean, in the shape of values, got"),
+        (lambda rows: tda.profile([1.0, 2.0], rows), "noise must be one standard error or one for each value, got"),
+        (lambda rows: tda.bottleneck(rows, []), "a must be rows of two numbers (birth, death), got"),
+        (lambda rows: tda.published_image(rows), "grid must be a square of numbers, got"),
+    ],
+)
+def test_rows_of_different_lengths_are_told_from_numpy(call, start):
+    with pytest.raises(ValueError, match=re.escape(f"{start} rows of different lengths; fill what is missing")):
+        call([[1, 2], [3]])
+
+
+def test_texts_are_no_numbers():
+    with pytest.raises(ValueError, match=r"^noise must be one standard error .*, got str: could not convert"):
+        tda.profile([1.0, 2.0], "much")
