@@ -16,10 +16,11 @@ from ..landscape import LossSurface
 from .contour import contour
 from .field import verbatim
 from .keys import legend_below
-from .scale import readable
+from .labels import shorten
+from .scale import together
 from .style import Theme, again, current
 
-LONGEST = 24  # letters of a name; of longer ones the end is shown
+LONGEST = 16  # letters of a name; of longer ones is shown what tells them apart
 
 
 def plane(
@@ -88,13 +89,12 @@ def plane(
     if losses is not None:
         known = ax.get_legend()
         handles = [] if known is None else list(known.legend_handles)
-        texts = zip(names, np.asarray(losses, dtype=np.float64).tolist(), strict=True)
-        handles += [
-            Line2D([], [], **_look(theme), label=f"{_short(name)}: loss {readable(loss)}") for name, loss in texts
-        ]
-        if new:
-            ax.figure.set_size_inches(4.2, 3.7)  # type: ignore[union-attr]  # a Figure; room for the legend
-        with again(theme, new=new):
+        texts = zip(shorten(names, LONGEST), together(losses, most=9), strict=True)
+        handles += [Line2D([], [], **_look(theme), label=f"{verbatim(name)}: loss {loss}") for name, loss in texts]
+        figure = ax.get_figure(root=True)
+        if new and figure is not None:
+            figure.set_size_inches(np.maximum(figure.get_size_inches(), (4.2, 3.7)))  # room for the legend
+        with again(ax, theme, new=new):
             legend_below(ax, [handle for handle in handles if handle is not None], theme)
     return ax
 
@@ -119,18 +119,24 @@ def mark_places(
     size = np.array([box.width, box.height]) * 72 / figure.dpi  # points, before the layout
     taken: list[tuple[NDArray[np.float64], float]] = []
     casing = [patheffects.withStroke(linewidth=2, foreground=theme.mark)]
-    for place, name in zip(places, names, strict=True):
-        text = _short(name)
+    for place, name in zip(places, shorten(names, LONGEST), strict=True):
+        text = verbatim(name)
         if diamonds:
             ax.plot(*place, **_look(theme), zorder=4, clip_on=False)
         share = ax.transAxes.inverted().transform(ax.transData.transform(place))
         width = 0.6 * theme.small * (len(text) + 2)
-        if any(_collide((share - other) * size, (width + wide) / 2, 1.5 * theme.small) for other, wide in taken):
+        middle, beside = share.copy(), "center"
+        over = (abs(share[0] - 0.5) - 0.5) * size[0] + width / 2  # how far it would leave the frame
+        if over > 0 and abs(share[0] - 0.5) > 1e-9:
+            inwards = -1 if share[0] > 0.5 else 1
+            beside = "right" if inwards < 0 else "left"
+            middle[0] += inwards * width / 2 / size[0]
+        if any(_collide((middle - other) * size, (width + wide) / 2, 1.5 * theme.small) for other, wide in taken):
             continue
-        taken.append((share, width))
+        taken.append((middle, width))
         below = share[1] > 0.93  # at the upper edge a name would leave the frame
         ax.annotate(
-            text, place, (0, -6 if below else 6), textcoords="offset points", ha="center",
+            text, place, (0, -6 if below else 6), textcoords="offset points", ha=beside,
             va="top" if below else "bottom", fontsize=theme.small, color=theme.outline, path_effects=casing, zorder=6,
         )  # fmt: skip
 
@@ -142,7 +148,3 @@ def _collide(apart: NDArray[np.float64], width: float, height: float) -> bool:
 def _look(theme: Theme) -> dict[str, Any]:
     edge = {"markeredgecolor": theme.outline, "markeredgewidth": theme.hair}
     return {"marker": "D", "markersize": 4, "color": theme.mark, "linestyle": "none", **edge}
-
-
-def _short(name: str) -> str:
-    return verbatim(name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}")

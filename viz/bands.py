@@ -18,6 +18,7 @@ from .keys import legend_below
 from .line import DASHES
 from .scale import check_positive, log_axis
 from .style import Theme, canvas, current, few_ticks, open_frame
+from .titles import entitle
 
 Spread = Literal["error", "deviation", "range"]
 NAMES = {
@@ -111,8 +112,7 @@ def bands(
         handles += _keys(ax, read, spread, theme)
         told = [names for _, _, *names in read.values()]
         ax.set(xlabel=told[0][0] if xlabel is None else xlabel, ylabel=told[0][1])
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme, columns=2)
         return ax
 

@@ -15,6 +15,7 @@ from .classes import Classes, Source, read_classes
 from .keys import legend_below
 from .scale import choose_scale
 from .style import Theme, canvas, current, open_frame
+from .titles import entitle
 from .value_axis import room_around, value_ticks
 
 FAINT = 0.35
@@ -102,8 +103,7 @@ def barcode(
         left_out = sum(map(len, classes.points)) - count
         if left_out:
             handles.append(Line2D([], [], linestyle="none", label=f"{left_out} shorter not drawn"))
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme, columns=2)
         return ax
 

@@ -100,7 +100,7 @@ def basins(
     handles = [*_draw_marks(ax, field, found, bottoms, theme, mark_center and hidden), *handles]
     if found.left_out:
         handles.append(Line2D([], [], linestyle="none", label=found.left_out))
-    with again(theme, new=new):
+    with again(ax, theme, new=new):
         legend_below(ax, handles, theme, columns=2)
     return ax
 

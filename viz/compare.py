@@ -7,19 +7,24 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ..landscape import LossSurface
 from .contour import contour
 from .field import read_field, verbatim
-from .labels import name_each
+from .fitting import fit
+from .labels import name_each, shorten
 from .line import line
 from .multiples import Kind, check_kind, shared_scale
 from .style import current, dress
 from .surface3d import surface3d
+from .titles import letters
 
 ACROSS = 3  # panels side by side, at most
+LONGEST = 40  # letters of a curve's name
+LEGEND = 0.32  # height of the two lines of a legend that a panel has room for, inches
 
 
 def compare(
@@ -38,7 +43,8 @@ def compare(
 
     Args:
         surfaces: Of one dimension, 1 or 2; or arrays with their ``axes``.
-        labels: Their names, as many as there are surfaces.
+        labels: Their names, as many as there are surfaces. Of those that are too long for their place it is shown what
+            tells them apart.
         kind: What 2-D panels show: "contour" from above, or "surface" in perspective.
         axes: For arrays, the coordinates along each dimension, the same for all.
         metric: Name of a metric of the surfaces to draw instead of the loss.
@@ -47,12 +53,12 @@ def compare(
 
     Returns:
         The figure. A colour means the same value in all panels, from the lowest of all surfaces to the highest, and so
-        does a height; the paths of trajectories are drawn with them.
+        does a height; the paths of trajectories are drawn with them. A panel without a finite value is hatched.
 
     Raises:
         TypeError: If something else than surfaces is given.
         ValueError: If there is none, their dimensions differ or are above 2, the labels do not fit, or there is
-            nothing finite to draw.
+            nothing finite to draw in any of them (of 1-D ones, in one of them).
 
     Example:
         >>> from lrscape.landscape import grid
@@ -77,7 +83,7 @@ def compare(
         raise ValueError(f"surfaces must be all 1-D or all 2-D to be drawn together, got {found}; draw each alone")
     names = name_each(labels, len(surfaces), usual="surface ")
     if dims == [1]:
-        written = [verbatim(name) for name in names]
+        written = [verbatim(name) for name in shorten(names, LONGEST)]
         figure = line(surfaces, labels=written, axes=axes, metric=metric, log=log, label=label).figure
         assert isinstance(figure, Figure)
         return figure
@@ -104,20 +110,29 @@ def _panels(
         wide, tall = (2.9, 3.3) if kind == "contour" else (3.5, 3.0)
         figure = plt.figure(figsize=(wide * across + 0.6, tall * down), layout="constrained")
         try:
-            for i, (surface, name) in enumerate(zip(surfaces, names, strict=True)):
+            for i, surface in enumerate(surfaces):
                 ax = figure.add_subplot(down, across, i + 1, projection="3d" if kind == "surface" else None)
                 dress(ax, theme)
                 draw = contour if kind == "contour" else surface3d
                 draw(
                     surface, ax, axes=axes, metric=metric, log=log, label=label, limits=(scale.low, scale.high),
                     path=surface.provenance.get("path") if isinstance(surface, LossSurface) else None,
-                    title=verbatim(name),
+                    title=verbatim(shorten(names, letters(ax, theme))[i]),
                 )  # fmt: skip
                 if kind == "contour" and i % across < across - 1:
                     # The colour bar is the same for all, and stands at the right edge.
                     for inset in list(ax.child_axes):
                         inset.remove()
+            rows = [figure.axes[k : k + across] for k in range(0, len(surfaces), across)]
+            figure.set_figheight(sum(tall + max(0.0, max(map(_legend, row)) - LEGEND) for row in rows))
+            fit(figure)
         except BaseException:
             plt.close(figure)
             raise
         return figure
+
+
+def _legend(ax: Axes) -> float:
+    """Measure the height of a legend, inches."""
+    legend = ax.get_legend()
+    return 0.0 if legend is None else float(legend.get_window_extent().height / ax.figure.dpi)

@@ -14,9 +14,12 @@ from ..landscape import LossSurface
 from .field import Field, read_field
 from .filled import choose_borders, fill
 from .keys import color_bar, legend_below, missing_key
-from .scale import choose_scale, readable
+from .scale import choose_scale, readable, together
 from .style import Theme, canvas, current, few_ticks
+from .titles import entitle
 from .track import draw_track, read_track
+
+NEEDLE = 4.0  # times as long as wide: what an array's coordinates mean is not known, and they may be stretched
 
 
 def contour(
@@ -48,7 +51,8 @@ def contour(
         axes: For an array, the coordinates along both dimensions: n and m ascending numbers.
         metric: Name of a metric of the surface to draw instead of the loss.
         levels: About how many bands, or their borders.
-        log: Space the levels by equal ratios. Shows the bottom of a valley with steep walls.
+        log: Space the levels by equal ratios. Shows the bottom of a valley with steep walls. The logarithms (base 10)
+            are what is drawn and interpolated: they are the levels of the collections on the Axes.
         limits: Lowest and highest value of the colours, so that several panels can share them; what lies outside
             takes the colour of the end. The range of the values by default.
         colorbar: Draw a colour bar.
@@ -82,8 +86,7 @@ def contour(
     if mark_minimum is None:  # the lowest loss is no extreme of an accuracy
         mark_minimum = metric is None
     explained = field.missing or track is not None or (mark_center and field.center) or (mark_minimum and field.lowest)
-    # The layout does not reckon with the fixed aspect; without a legend to take some of its height, less is needed.
-    with canvas(ax, theme, size=(4.2, 3.7 if explained else 3.25)) as ax:
+    with canvas(ax, theme, size=(4.2, 3.7 if explained else 3.25), whole=True) as ax:
         handles: list[Artist] = []
         look = {"cmap": cmap or theme.cmap, **kwargs}
         filled, shown = fill(ax, field, borders, theme, log=log, numbers=not colorbar, **look)
@@ -91,21 +94,19 @@ def contour(
             color_bar(filled, ax, theme, shown, field.name)
         if track is not None:
             handles.append(draw_track(ax, track, theme))
-        if mark_center and field.center is not None:
-            handles.append(_mark(ax, field, field.center, "center", theme))
-        if mark_minimum and field.lowest is not None:
-            handles.append(_mark(ax, field, field.lowest, "lowest", theme))
+        kinds = ["center"] * (mark_center and field.center is not None)
+        kinds += ["lowest"] * (mark_minimum and field.lowest is not None)
+        handles += _marks(ax, field, kinds, theme)
         if field.missing:
             handles.append(missing_key(field.missing, theme))
         frame(ax, field, track)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme)
         return ax
 
 
 def frame(ax: Axes, field: Field, track: NDArray[np.float64] | None = None) -> None:
-    """Set limits, labels and aspect of a plane.
+    """Set limits, labels and aspect of a plane: equal, but for arrays whose coordinates are of unlike size.
 
     Args:
         ax: With the plane.
@@ -113,8 +114,10 @@ def frame(ax: Axes, field: Field, track: NDArray[np.float64] | None = None) -> N
         track: A path that should stay in sight, shape (T, 2).
     """
     ends = [_ends(axis, None if track is None else track[:, i]) for i, axis in enumerate(field.axes)]
-    ax.set(xlim=ends[0], ylim=ends[1])
-    ax.set(xlabel=field.labels[0], ylabel=field.labels[1], aspect="equal")
+    (left, right), (low, high) = ends
+    needle = max((right - left) / (high - low), (high - low) / (right - left)) > NEEDLE
+    ax.set(xlim=ends[0], ylim=ends[1], xlabel=field.labels[0], ylabel=field.labels[1])
+    ax.set_aspect("auto" if field.bare and needle else "equal")
     few_ticks(ax)
 
 
@@ -128,29 +131,23 @@ def _ends(axis: NDArray[np.float64], track: NDArray[np.float64] | None) -> tuple
     return (low if first >= low else first - air), (high if last <= high else last + air)
 
 
-def _mark(ax: Axes, field: Field, index: tuple[int, ...], kind: str, theme: Theme) -> Artist:
-    x, y = field.at(index)
-    if kind == "center":
-        value, name, size, zorder = field.values[index], f"centre: {field.name}", 5.0, 5
-        look: dict[str, Any] = {"marker": "o", "color": theme.mark, "markeredgecolor": theme.outline}
-    else:
-        value, name, size, zorder = (
-            field.ranking[index],
-            f"lowest {field.ranking_name}",
-            14.0 if index == field.center else 9.0,
-            4,
-        )
-        look = {"marker": "*", "color": theme.accent, "markeredgecolor": theme.mark}
-    number = readable(float(value)) if np.isfinite(value) else "not finite"
-    (mark,) = ax.plot(
-        [x],
-        [y],
-        linestyle="none",
-        markersize=size,
-        markeredgewidth=theme.hair,
-        label=f"{name} {number}",
-        zorder=zorder,
-        clip_on=False,
-        **look,
-    )
-    return mark
+def _marks(ax: Axes, field: Field, kinds: Sequence[str], theme: Theme) -> list[Artist]:
+    """Mark the centre and the lowest point; where both show the same quantity, with digits that tell them apart."""
+    places = {"center": field.center, "lowest": field.lowest}
+    found = [(kind, at) for kind in kinds if (at := places[kind]) is not None]
+    values = [float((field.values if kind == "center" else field.ranking)[at]) for kind, at in found]
+    one = field.ranking is field.values or np.array_equal(field.ranking, field.values, equal_nan=True)
+    numbers = together(values, most=12) if one else [readable(value) for value in values]
+    handles: list[Artist] = []
+    for (kind, at), value, number in zip(found, values, numbers, strict=True):
+        if kind == "center":
+            name, size, zorder = f"centre: {field.name}", 5.0, 5
+            look: dict[str, Any] = {"marker": "o", "color": theme.mark, "markeredgecolor": theme.outline}
+        else:
+            name, size, zorder = f"lowest {field.ranking_name}", 14.0 if at == field.center else 9.0, 4
+            look = {"marker": "*", "color": theme.accent, "markeredgecolor": theme.mark}
+        x, y = field.at(at)
+        text = f"{name} {number if np.isfinite(value) else 'not finite'}"
+        look |= {"markersize": size, "markeredgewidth": theme.hair, "zorder": zorder, "clip_on": False}
+        handles += ax.plot([x], [y], linestyle="none", label=text, **look)
+    return handles

@@ -15,6 +15,7 @@ from .keys import legend_below
 from .line import DASHES
 from .scale import log_axis
 from .style import canvas, current, open_frame
+from .titles import entitle
 
 
 def curves(
@@ -73,8 +74,7 @@ def curves(
         if log:
             log_axis(ax, np.concatenate([y for _, y in arrays.values()]))
         ax.set(xlabel=xlabel, ylabel=ylabel)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         handles: list[Artist] = []
         handles += list(ax.lines)[-len(arrays) :]
         for name, height in (guides or {}).items():

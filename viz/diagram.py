@@ -16,6 +16,7 @@ from .classes import Classes, Source, read_classes
 from .keys import legend_below
 from .scale import Scale, choose_scale, readable
 from .style import Theme, canvas, current
+from .titles import entitle
 from .value_axis import room_around, value_ticks
 
 MARKERS = ("o", "^", "s", "D")
@@ -79,7 +80,7 @@ def persistence_diagram(
         confidence=confidence,
     )
     scale = choose_scale(classes.ends, log=log, name=classes.name)
-    with canvas(ax, theme, size=(3.6, 3.9)) as ax:
+    with canvas(ax, theme, size=(3.6, 3.9), whole=True) as ax:
         low, high, forever = _frame(ax, scale, classes, theme)
         handles: list[Artist] = []
         for dimension in reversed(range(len(classes.points))):  # the many small loops lie under the few basins
@@ -87,8 +88,7 @@ def persistence_diagram(
         if classes.band:
             handles.append(_draw_band(ax, low, high, classes, theme))
         ax.set(xlabel=f"birth ({classes.name})", ylabel=f"death ({classes.name})")
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme, columns=2)
         return ax
 

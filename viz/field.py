@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Field:
         ranking: What the lowest point is judged by, in the shape of the values: the loss, whatever is drawn.
         ranking_name: Its name.
         error: Standard errors of the values, if they are known.
+        bare: Whether it was an array, whose coordinates need not be of one kind.
     """
 
     axes: tuple[NDArray[np.float64], ...]
@@ -35,6 +36,7 @@ class Field:
     ranking: NDArray[np.float64]
     ranking_name: str
     error: NDArray[np.float64] | None = None
+    bare: bool = False
 
     @property
     def center(self) -> tuple[int, ...] | None:
@@ -168,7 +170,7 @@ def _from_array(values: ArrayLike, axes: Sequence[ArrayLike], dims: int) -> Fiel
         if not (np.isfinite(axis).all() and (np.diff(axis) > 0).all()):
             raise ValueError("axes must hold finite, strictly ascending coordinates; sort them and the values alike")
     labels = tuple(f"coordinate {i + 1}" for i in range(dims)) if dims > 1 else ("coordinate",)
-    return Field(coordinates, array, "value", labels, array, "value")
+    return Field(coordinates, array, "value", labels, array, "value", bare=True)
 
 
 def read_field(
@@ -218,4 +220,4 @@ def read_field(
     if label is None:
         return field
     renamed = label if not is_surface else field.ranking_name
-    return Field(field.axes, field.values, label, field.labels, field.ranking, renamed, field.error)
+    return replace(field, name=label, ranking_name=renamed)

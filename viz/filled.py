@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .field import Field
 from .keys import missing_style
-from .scale import Scale, readable
+from .scale import Scale, together
 from .style import Theme
 
 
@@ -59,6 +59,9 @@ def fill(
 ) -> tuple[ContourSet, Scale]:
     """Draw bands with thin isolines between them, and a hatched ground where a value is not finite.
 
+    On a logarithmic scale the logarithms are drawn: between the points of the grid they are interpolated, not the
+    values, whose isolines would lie too close to the bottom of a valley.
+
     Args:
         ax: Where to draw; its limits stay as they are.
         field: Values on a 2-D grid.
@@ -69,21 +72,26 @@ def fill(
         **kwargs: For :meth:`matplotlib.axes.Axes.contourf`.
 
     Returns:
-        The bands, and the range that their colours cover.
+        The bands, of the places of the values on the scale, and the range that their colours cover.
     """
     u, v = field.axes
     values = np.ma.masked_invalid(field.values.T)
     if field.missing:
         ax.add_patch(Rectangle((u[0], v[0]), u[-1] - u[0], v[-1] - v[0], zorder=0, **missing_style(theme)))
-    below, above = values.min() < borders[0], values.max() > borders[-1]
-    extend = "both" if below and above else "min" if below else "max" if above else "neither"
     shown = Scale(float(borders[0]), float(borders[-1]), log)
-    look = {"levels": borders, "norm": shown.norm(), "extend": extend, "cmap": theme.cmap, **kwargs}
-    filled = ax.contourf(u, v, values, **look)
-    inside = borders[(borders > values.min()) & (borders < values.max())]
-    if len(inside):
-        lines = ax.contour(u, v, values, levels=inside, colors=theme.outline, linewidths=0.5 * theme.hair, alpha=0.6)
+    low, high = (values.min(), values.max()) if values.count() else (np.inf, -np.inf)
+    below, above = low < borders[0], high > borders[-1]
+    extend = "both" if below and above else "min" if below else "max" if above else "neither"
+    places, levels = shown.place(values), shown.place(borders)
+    filled = ax.contourf(
+        u, v, places, **{"levels": levels, "norm": shown.norm(), "extend": extend, "cmap": theme.cmap, **kwargs}
+    )
+    inside = (borders > low) & (borders < high)
+    if inside.any():
+        look: dict[str, Any] = {"colors": theme.outline, "linewidths": 0.5 * theme.hair, "alpha": 0.6}
+        lines = ax.contour(u, v, places, levels=levels[inside], **look)
         if numbers:
-            for text in ax.clabel(lines, fontsize=theme.small - 1, fmt=readable):
+            texts = dict(zip(levels[inside].tolist(), together(borders[inside]), strict=True))
+            for text in ax.clabel(lines, fontsize=theme.small - 1, fmt=texts):
                 text.set(alpha=1.0, path_effects=[patheffects.withStroke(linewidth=1.5, foreground=theme.mark)])
     return filled, shown

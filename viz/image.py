@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from .. import tda
 from .classes import Source, read_classes, read_values
 from .keys import color_bar, legend_below
-from .scale import Scale, readable
+from .scale import Scale, readable, together
 from .style import canvas, current
+from .titles import entitle
 
 Kind = Literal["ratio", "published", "adams"]
 STEPS = (2.0, 5.0, 10.0, 100.0, 1000.0)  # ratios to label, besides 1 and the cap
@@ -107,8 +108,7 @@ def persistence_image(
             axis.set_ticks(places, labels=texts)
         if colorbar:
             color_bar(shown, ax, theme, scale, meaning)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         if note:
             legend_below(ax, [Line2D([], [], linestyle="none", label=note)], theme)
         return ax
@@ -186,4 +186,4 @@ def _ticks(cap: float, *, centred: bool) -> tuple[list[float], list[str]]:
 
 def _plain_ticks(ends: tuple[float, ...]) -> tuple[list[float], list[str]]:
     ticks = Scale(ends[0], ends[1], log=False).ticks(6)
-    return ticks.tolist(), [readable(tick) for tick in ticks]
+    return ticks.tolist(), together(ticks)

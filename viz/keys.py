@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from matplotlib.transforms import offset_copy
 
-from .scale import Scale, readable
+from .scale import Scale, together
 from .style import Theme
 
 
@@ -22,7 +23,7 @@ def color_bar(mappable: ScalarMappable, ax: Axes, theme: Theme, scale: Scale, la
     """Draw a colour bar exactly as tall as the Axes.
 
     Args:
-        mappable: What the colours mean.
+        mappable: What the colours mean, over the places of the scale.
         ax: The Axes it explains.
         theme: Colours and sizes.
         scale: Where to write numbers.
@@ -36,9 +37,20 @@ def color_bar(mappable: ScalarMappable, ax: Axes, theme: Theme, scale: Scale, la
         from mpl_toolkits.axes_grid1 import make_axes_locatable  # takes the room from the Axes itself
 
         beside = make_axes_locatable(ax).append_axes("right", size="5%", pad=0.06)
-    bar = figure.colorbar(mappable, cax=beside)
+    label_bar(figure.colorbar(mappable, cax=beside), theme, scale, label)
+
+
+def label_bar(bar: Colorbar, theme: Theme, scale: Scale, label: str) -> None:
+    """Write numbers and a name beside a colour bar.
+
+    Args:
+        bar: Of colours over the places of the scale.
+        theme: Sizes.
+        scale: Where to write numbers.
+        label: Name of the values.
+    """
     ticks = scale.ticks()
-    bar.set_ticks(ticks.tolist(), labels=[readable(tick) for tick in ticks])
+    bar.set_ticks(scale.place(ticks).tolist(), labels=together(ticks))
     bar.minorticks_off()
     bar.outline.set_linewidth(theme.hair)
     bar.ax.tick_params(labelsize=theme.small, width=theme.hair, length=2.5)
@@ -57,6 +69,18 @@ def missing_key(count: int, theme: Theme) -> Patch:
     """
     points = "point" if count == 1 else "points"
     return Patch(label=f"not finite ({count} {points})", **missing_style(theme))
+
+
+def hole_text(count: int) -> str:
+    """Say what a hole in a surface is.
+
+    Args:
+        count: How many points are not finite.
+
+    Returns:
+        A note.
+    """
+    return f"hole: {count} {'point' if count == 1 else 'points'} not finite"
 
 
 def missing_style(theme: Theme) -> dict[str, Any]:

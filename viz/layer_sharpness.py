@@ -10,14 +10,15 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from ..landscape import PowerIteration, TopEigenvalues
 from .field import plain
 from .keys import legend_below, missing_style
-from .scale import ratio, readable
+from .scale import Readable, ratio, readable
 from .style import Theme, canvas, current, open_frame
+from .titles import entitle
 
 WIDE = 30.0  # ratio of largest to smallest bar beyond which equal ratios should look alike
 LONGEST = 28  # letters of a layer's name; of longer ones the end is shown
@@ -92,8 +93,7 @@ def layer_sharpness(
         ax.set_yticklabels([_short(names[i]) for i in chosen], fontsize=theme.small)
         ax.tick_params(axis="y", length=0)
         legend_below(ax, _keys(ax, whole, int((~finite).sum()), len(names) - len(chosen), theme), theme, columns=2)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         return ax
 
 
@@ -130,7 +130,7 @@ def _axis(ax: Axes, shown: NDArray[np.float64], whole: float | None, logarithmic
     ax.set_xlim(left, 1.5 * float(ends.max()))
     spread = ratio(ends)
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if spread < 1000 else (1.0,), numticks=7))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
+    ax.xaxis.set_major_formatter(Readable())
     ax.xaxis.set_minor_formatter(NullFormatter())
     return left
 

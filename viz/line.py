@@ -18,6 +18,7 @@ from .keys import legend_below
 from .labels import name_each
 from .scale import choose_scale, log_axis
 from .style import Theme, canvas, current, few_ticks, open_frame
+from .titles import entitle
 
 DASHES = ("-", "--", "-.", (0, (1, 1)))
 
@@ -96,8 +97,7 @@ def line(
         _explain(ax, fields, handles, mark_center, theme)
         shared = {field.labels[0] for field in fields}
         ax.set(xlabel=shared.pop() if len(shared) == 1 else "step along the direction of each", ylabel=fields[0].name)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme, columns=3)
         return ax
 

@@ -16,6 +16,7 @@ from .classes import Source
 from .keys import legend_below
 from .scale import choose_scale
 from .style import Theme, canvas, current, open_frame
+from .titles import entitle
 from .value_axis import room_around, value_ticks
 
 FEW = 10  # more basins than this get thinner lines and smaller marks
@@ -98,8 +99,7 @@ def merge_tree(
         _draw_lines(ax, basins, places, bottoms, np.where(np.isfinite(passes), passes, high), look)
         _draw_leaves(ax, places, bottoms, theme)
         handles = _keys(ax, basins, places, passes, theme)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme, columns=2)
         return ax
 

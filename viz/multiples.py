@@ -19,14 +19,17 @@ from ..landscape import LossSurface
 from .contour import frame
 from .field import Field, read_field, verbatim
 from .filled import choose_borders, fill
-from .keys import missing_key
-from .labels import name_each
-from .scale import Scale, choose_scale, readable
+from .fitting import fit
+from .keys import hole_text, label_bar, missing_key
+from .labels import name_each, shorten
+from .scale import Scale, check_positive, choose_scale, together
 from .style import Theme, current, dress
 from .surface3d import surface3d
+from .titles import letters
 from .track import draw_track, read_track
 
 Kind = Literal["contour", "surface"]
+NUMBER = 7  # letters of the loss in a title
 INCHES = {"contour": (1.35, 1.65), "surface": (1.9, 1.75)}  # width and height of a panel with its title
 
 
@@ -48,7 +51,7 @@ def multiples(
     """Draw 2-D landscapes as small panels that share their colours and, where they can, their axes.
 
     A colour, and a height, means the same value in all panels. Only the outer panels carry numbers; under each stands
-    its loss at the centre, which the white dot marks.
+    its loss at the centre, which the white dot marks. Where a value is not finite a panel is hatched, or has a hole.
 
     Args:
         surfaces: Surfaces on 2-D grids, in the order of training say, or arrays of shape (n, m) with their ``axes``.
@@ -69,8 +72,7 @@ def multiples(
         The figure; its Axes are the panels in order, then that of the colour bar.
 
     Raises:
-        ValueError: If there is none, one is no 2-D grid or has no finite value, or labels or another argument do not
-            fit.
+        ValueError: If there is none, one is no 2-D grid, nothing is finite, or labels or another argument do not fit.
 
     Example:
         >>> u = np.linspace(-1, 1, 11)
@@ -103,7 +105,8 @@ def multiples(
                 for i in range(len(fields))
             ]
             so_far = track is not None and len(track) == len(fields)
-            for i, (ax, field, name) in enumerate(zip(panels, fields, names, strict=True)):
+            for i, (ax, field) in enumerate(zip(panels, fields, strict=True)):
+                name = shorten(names, letters(ax, theme) - (NUMBER if kind == "surface" else 0))[i]
                 dress(ax, theme)
                 walked = track[: i + 1] if so_far and track is not None else track
                 if kind == "contour":
@@ -125,6 +128,7 @@ def multiples(
             _explain(figure, panels, fields, choose_borders(levels, scale), scale, theme)
             if title is not None:
                 figure.suptitle(title, size=theme.text + 1)
+            fit(figure)
         except BaseException:
             plt.close(figure)
             raise
@@ -159,10 +163,11 @@ def shared_scale(
         The scale.
 
     Raises:
-        ValueError: If one has no finite value, or a value that a logarithmic scale cannot show, or limits is no range.
+        ValueError: If none has a finite value, one a value that a logarithmic scale cannot show, or limits is no range.
     """
     for field, name in zip(fields, names, strict=True):
-        choose_scale(field.values, log=log, name=f"{field.name} of {name}")
+        if log:
+            check_positive(field.values, f"{field.name} of {name}")
     everything = np.concatenate([field.values.ravel() for field in fields])
     return choose_scale(everything, log=log, name=fields[0].name, limits=limits)
 
@@ -187,6 +192,8 @@ def _outer(ax: Axes, field: Field, *, left: bool, bottom: bool, corner: bool) ->
 
 def _bare(ax: Any) -> None:
     """Take from a small perspective what would be too small to read; the colour bar has the heights."""
+    for note in list(ax.texts):  # the legend counts the holes
+        note.remove()
     ax.set(xlabel="", ylabel="", zlabel="", xticklabels=[], yticklabels=[], zticklabels=[])
     ax.set_box_aspect((1, 1, 0.75), zoom=1.0)
 
@@ -197,16 +204,11 @@ def _explain(
     """Draw the colour bar of all panels, and a legend under them."""
     shown = Scale(float(borders[0]), float(borders[-1]), scale.log)
     bar = figure.colorbar(ScalarMappable(shown.norm(), theme.cmap), ax=list(panels), shrink=0.8, aspect=30, pad=0.02)
-    ticks = shown.ticks()
-    bar.set_ticks(ticks.tolist(), labels=[readable(tick) for tick in ticks])
-    bar.minorticks_off()
-    bar.outline.set_linewidth(theme.hair)
-    bar.ax.tick_params(labelsize=theme.small, width=theme.hair, length=2.5)
-    bar.set_label(fields[0].name, size=theme.text)
-    for ax, field in zip(panels, fields, strict=True):
+    label_bar(bar, theme, shown, fields[0].name)
+    centers = [np.nan if field.center is None else float(field.values[field.center]) for field in fields]
+    for ax, field, value, number in zip(panels, fields, centers, together(centers, most=6), strict=True):
         if field.center is not None:
-            value = field.values[field.center]
-            text = readable(float(value)) if np.isfinite(value) else "not finite"
+            text = number if np.isfinite(value) else "not finite"
             if ax.name == "3d":
                 ax.set_title(f"{ax.get_title()}: {text}", size=theme.text, y=0.97)
                 continue
@@ -222,6 +224,7 @@ def _explain(
         handles.append(Line2D([], [], **look, label=f"centre, with its {fields[0].name}"))
     missing = sum(field.missing for field in fields)
     if missing:
-        handles.append(missing_key(missing, theme))
+        holes = Line2D([], [], linestyle="none", label=hole_text(missing))
+        handles.append(holes if any(ax.name == "3d" for ax in panels) else missing_key(missing, theme))
     if handles:
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=theme.small)

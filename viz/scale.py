@@ -8,33 +8,104 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-from numpy.typing import NDArray
+from matplotlib.colors import Normalize
+from matplotlib.ticker import Formatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
 
 
-def readable(value: float, *, powers: bool = False) -> str:
+def readable(value: float, *, powers: bool = False, digits: int = 3, below: float = 1e4) -> str:
     r"""Write a number as short as a tick label or a legend should.
 
     Args:
         value: Any number.
         powers: Write powers of ten from 0.1 down, as beside smaller ones.
+        digits: How many significant digits, at most.
+        below: Write powers of ten from here up.
 
     Returns:
-        Three significant digits; a power of ten outside of 0.001 to 10,000.
+        The digits without zeros at their end; a power of ten outside of 0.001 to ``below``.
 
     Example:
         >>> readable(0.31415), readable(20000.0), readable(1e-6)
         ('0.314', '$2\\times10^{4}$', '$10^{-6}$')
     """
     size = abs(value)
-    if not math.isfinite(value) or size == 0 or (0.5 if powers else 1e-3) <= size < 1e4:
-        text = np.format_float_positional(value, precision=3, unique=False, fractional=False, trim="-")
+    if not math.isfinite(value) or size == 0 or (0.5 if powers else 1e-3) <= size < below:
+        text = np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
         return text.replace("-", "\N{MINUS SIGN}")
-    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     factor = {"1": "", "-1": "-"}.get(mantissa, rf"{mantissa}\times")
     return f"${factor}10^{{{int(exponent)}}}$"
+
+
+def together(values: ArrayLike, *, powers: bool = False, most: int = 17) -> list[str]:
+    """Write numbers that stand beside each other, e.g. on an axis, so that they can be told apart.
+
+    They get three significant digits, or as many more as it takes until what is written is much closer to each number
+    (a twentieth of the distance) than its neighbour.
+
+    Args:
+        values: Any numbers, shape (n,).
+        powers: Write powers of ten from 0.1 down, as beside smaller ones.
+        most: Significant digits, at most; what agrees in nearly all of them looks alike.
+
+    Returns:
+        A text for each.
+
+    Example:
+        >>> together([2.3, 2.302, 2.304]), together([1e6, 1e6 + 1])
+        (['2.3', '2.302', '2.304'], ['1000000', '1000001'])
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    finite = np.unique(numbers[np.isfinite(numbers)])
+    gaps = np.diff(finite)
+    gaps[gaps < 10.0 ** (2 - most) * np.abs(finite[1:])] = np.inf  # too close
+    apart = np.minimum(np.append(gaps, np.inf), np.insert(gaps, 0, np.inf))[: len(finite)]
+    digits = 3
+    while digits < most and any(
+        abs(float(f"{value:.{digits - 1}e}") - value) > 0.05 * gap for value, gap in zip(finite, apart, strict=True)
+    ):
+        digits += 1
+    highest = float(np.abs(finite).max(initial=0.0))
+    plain = digits > 3 and 1e4 <= highest < 10.0 ** (digits + 1)  # its digits reach the units, or nearly
+    below = 10.0 ** (digits + 1) if plain else 1e4
+    return [readable(float(value), powers=powers, digits=digits, below=below) for value in numbers]
+
+
+class Readable(Formatter):
+    """Ticks written by :func:`together`."""
+
+    def __init__(self, *, powers: bool = False) -> None:
+        """Choose how small numbers look.
+
+        Args:
+            powers: Write powers of ten from 0.1 down, as beside smaller ones.
+        """
+        self.powers = powers
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Write one number, e.g. where the pointer is.
+
+        Args:
+            x: The number.
+            pos: Which tick it is.
+
+        Returns:
+            The text.
+        """
+        return readable(x, powers=self.powers)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Write the numbers of an axis.
+
+        Args:
+            values: Where the ticks are.
+
+        Returns:
+            A text for each.
+        """
+        return together(values, powers=self.powers)
 
 
 @dataclass(frozen=True)
@@ -53,13 +124,28 @@ class Scale:
     log: bool
     fixed: bool = False
 
-    def norm(self) -> Normalize:
-        """Make the map from values to colours.
+    def place(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Say where values lie on a linear axis that shows them on this scale.
+
+        What is drawn between the points of a grid is interpolated there, so that isolines lie where the logarithm says.
+
+        Args:
+            values: Any shape, above 0 or not finite on a logarithmic scale.
 
         Returns:
-            A LogNorm or Normalize over the range.
+            The values, or their logarithms to base 10; masked where they are.
         """
-        return LogNorm(self.low, self.high) if self.log else Normalize(self.low, self.high)
+        numbers = np.ma.asarray(values, dtype=np.float64) if np.ma.isMA(values) else np.asarray(values, np.float64)
+        return (np.ma.log10(numbers) if np.ma.isMA(numbers) else np.log10(numbers)) if self.log else numbers
+
+    def norm(self) -> Normalize:
+        """Make the map from places to colours.
+
+        Returns:
+            A Normalize over the places of the range.
+        """
+        low, high = self.place([self.low, self.high]).tolist()
+        return Normalize(low, high)
 
     def levels(self, count: int) -> NDArray[np.float64]:
         """Divide the range.
@@ -98,9 +184,12 @@ class Scale:
             found = found[:: math.ceil(len(found) / most) or 1]
             if len(found) >= 3:
                 return found
-        return self._inside(
-            np.asarray(MaxNLocator(most - 2, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high))
-        )
+        for bins in (most - 2, most - 1):
+            locator = MaxNLocator(bins, steps=[1, 2, 2.5, 5, 10])
+            found = self._inside(np.asarray(locator.tick_values(self.low, self.high)))
+            if len(found) >= 3:
+                break
+        return found
 
     def _inside(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.log:
@@ -146,7 +235,7 @@ def log_axis(ax: Axes, values: NDArray[np.float64]) -> None:
     else:
         steps = (1.0, 2.0, 5.0) if spread < 50 else (1.0, 3.0) if spread < 1000 else (1.0,)
         axis.set_major_locator(LogLocator(subs=steps, numticks=8))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: readable(value, powers=powers)))
+    axis.set_major_formatter(Readable(powers=powers))
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -177,7 +266,8 @@ def choose_scale(values: NDArray[np.float64], *, log: bool, name: str, limits: S
         values: Any shape; those that are not finite do not count.
         log: Whether the scale is logarithmic.
         name: What the values are, for messages.
-        limits: Lowest and highest value to show; the range of the values by default.
+        limits: Lowest and highest value to show; the range of the values by default. With them no value has to be
+            finite.
 
     Returns:
         The scale.
@@ -186,7 +276,7 @@ def choose_scale(values: NDArray[np.float64], *, log: bool, name: str, limits: S
         ValueError: If no value is finite, a logarithm is asked of values at or below zero, or limits is no range.
     """
     finite = values[np.isfinite(values)]
-    if finite.size == 0:
+    if finite.size == 0 and limits is None:
         raise ValueError(f"none of the {values.size} values of {name} is finite, so there is nothing to draw")
     if log:
         check_positive(values, name)

@@ -15,6 +15,7 @@ from ..landscape import SpectralDensity, TopEigenvalues
 from .keys import legend_below
 from .scale import log_axis, readable
 from .style import Theme, canvas, current, open_frame
+from .titles import entitle
 
 BELOW = 0.1  # the picture ends at this share of the height of a single eigenvalue
 ROOM = 3.0  # between the highest point and the upper edge, as a ratio
@@ -88,8 +89,7 @@ def spectrum(
             log_axis(ax, np.array([floor, density.density.max()]))
         ax.set_ylim(floor, (ROOM if log else 1.05) * max(float(density.density.max()), single))
         ax.set(xlabel="eigenvalue (loss/step²)", ylabel="density of eigenvalues")
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         legend_below(ax, handles, theme, columns=2)
         return ax
 

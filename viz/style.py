@@ -12,6 +12,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from .fitting import fit
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -131,7 +133,7 @@ def theme(chosen: Theme | str) -> Iterator[Theme]:
 
 @contextmanager
 def canvas(
-    ax: Axes | None, theme: Theme, *, size: tuple[float, float], projection: str | None = None
+    ax: Axes | None, theme: Theme, *, size: tuple[float, float], projection: str | None = None, whole: bool = False
 ) -> Iterator[Axes]:
     """Provide the Axes to draw on, with the theme in force until the drawing is done.
 
@@ -140,6 +142,8 @@ def canvas(
         theme: Colours and sizes.
         size: Width and height of a new figure, inches.
         projection: "3d" for a 3-D Axes.
+        whole: Make a new figure larger in the end where something would be cut off, as no layout engine does for Axes
+            of a fixed aspect.
 
     Yields:
         The Axes. A figure made here is closed again if the drawing fails.
@@ -166,24 +170,31 @@ def canvas(
             made = figure.add_subplot(projection=projection)
             dress(made, theme)
             yield made
+            if whole:
+                fit(figure)
         except BaseException:
             plt.close(figure)
             raise
 
 
 @contextmanager
-def again(theme: Theme, *, new: bool) -> Iterator[None]:
-    """Put the theme in force once more, to add to what a function has drawn.
+def again(ax: Axes, theme: Theme, *, new: bool) -> Iterator[None]:
+    """Put the theme in force once more, to add to what a function has drawn on a plane.
 
     Args:
+        ax: The Axes it has drawn on.
         theme: Colours and sizes.
-        new: Whether the figure was made by that function; on the user's own Axes the user's colours stay.
+        new: Whether the figure was made by that function, and grows with what is added; on the user's own Axes the
+            user's colours stay.
 
     Yields:
         Nothing.
     """
     with mpl.rc_context(theme.sizes() | (theme.colors() if new else {})):
         yield
+        figure = ax.get_figure(root=True)
+        if new and figure is not None:
+            fit(figure)
 
 
 def dress(ax: Axes, theme: Theme) -> None:

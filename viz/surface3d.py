@@ -8,13 +8,16 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LightSource
 from numpy.typing import ArrayLike, NDArray
 
 from ..landscape import LossSurface
+from .facets import facet_colors
 from .field import Field, read_field
-from .scale import Scale, choose_scale, readable
+from .height_axis import place_heights
+from .keys import hole_text
+from .scale import Scale, choose_scale, together
 from .style import Theme, canvas, current
+from .titles import entitle
 from .track import draw_track, read_track
 
 FINE = 61  # points a side from which on there is no mesh, which would darken the whole surface
@@ -79,7 +82,7 @@ def surface3d(
         raise ValueError(f"a surface needs at least 2 points along each direction, got a grid of {field.values.shape}")
     scale = choose_scale(field.values, log=log, name=field.name, limits=limits)
     track = None if path is None else read_track(path)
-    with canvas(ax, theme, size=(4.6, 3.9), projection="3d") as made:
+    with canvas(ax, theme, size=(4.6, 3.9), projection="3d", whole=True) as made:
         # The stubs know no 3-D Axes, and its own order of artists hides marks behind the surface.
         space: Any = made
         space.computed_zorder = False
@@ -88,14 +91,15 @@ def surface3d(
         ground = bottom - (0.35 * (top - bottom) if floor else 0.0)
         height = _height(field.values, scale)
         x, y = np.meshgrid(*field.axes, indexing="ij")
+        counts = (int(kwargs.get("rcount") or x.shape[0]), int(kwargs.get("ccount") or x.shape[1]))
         space.plot_surface(
             x,
             y,
             height,
             **{
-                "facecolors": _lit(height, (bottom, top), field, colors),
-                "rcount": x.shape[0],
-                "ccount": x.shape[1],
+                "facecolors": facet_colors((height - bottom) / (top - bottom), field.axes, colors, counts),
+                "rcount": counts[0],
+                "ccount": counts[1],
                 "linewidth": 0.15 if max(x.shape) <= FINE else 0.0,
                 "edgecolor": (0, 0, 0, 0.3),
                 "antialiased": max(x.shape) <= FINE,  # smoothed facets without edges show seams
@@ -115,26 +119,13 @@ def surface3d(
             _draw_center(space, field, height, ground, theme)
         space.set_zlim(ground, top)
         _furnish(space, field, scale, theme, (elevation, azimuth))
-        if title is not None:
-            made.set_title(title, y=0.93)  # the box leaves room above the surface
+        entitle(made, title, theme, y=0.93)  # the box leaves room above the surface
     return made
 
 
 def _height(values: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
     finite = np.where(np.isfinite(values), np.clip(values, scale.low, scale.high), np.nan)
-    return np.asarray(np.log10(finite)) if scale.log else finite
-
-
-def _lit(height: NDArray[np.float64], ends: tuple[float, float], field: Field, colors: Any) -> NDArray[np.float64]:
-    """Colour each facet by its height and its slope towards a light in the north-west."""
-    bottom, top = ends
-    unit = (height - bottom) / (top - bottom)
-    light = LightSource(azdeg=225, altdeg=50)
-    extents = [axis[-1] - axis[0] for axis in field.axes]
-    filled = np.where(np.isfinite(unit), unit, 0.0)
-    shade = light.hillshade(filled, dx=1.5 / len(field.axes[1]), dy=1.5 / len(field.axes[0]) * extents[0] / extents[1])
-    rgb = colors(filled)[..., :3]
-    return np.asarray(rgb * (0.6 + 0.4 * shade[..., None]))
+    return scale.place(finite)
 
 
 def _draw_center(space: Any, field: Field, height: NDArray[np.float64], ground: float, theme: Theme) -> None:
@@ -149,7 +140,7 @@ def _draw_center(space: Any, field: Field, height: NDArray[np.float64], ground: 
 
 def _furnish(space: Any, field: Field, scale: Scale, theme: Theme, view: tuple[float, float]) -> None:
     ticks = scale.ticks(6)
-    space.set_zticks(_height(ticks, scale), labels=[readable(tick) for tick in ticks])
+    space.set_zticks(_height(ticks, scale), labels=together(ticks))
     for axis, label in zip((space.xaxis, space.yaxis, space.zaxis), (*field.labels, field.name), strict=True):
         axis.set_label_text(label.replace(" (", "\n("))
         axis.label.set_size(theme.text)
@@ -158,16 +149,11 @@ def _furnish(space: Any, field: Field, scale: Scale, theme: Theme, view: tuple[f
     space.locator_params(axis="x", nbins=2)  # the label stands between the ticks
     space.locator_params(axis="y", nbins=2)
     space.tick_params(pad=-2)
-    space.tick_params(axis="z", pad=1)
     space.xaxis.labelpad = space.yaxis.labelpad = 0
-    space.zaxis.labelpad = 2
     if field.missing:
-        points = "point" if field.missing == 1 else "points"
-        space.text2D(
-            0.02, 0.84, f"hole: {field.missing} {points} not finite", fontsize=theme.small, transform=space.transAxes
-        )
+        space.text2D(0.02, 0.84, hole_text(field.missing), fontsize=theme.small, transform=space.transAxes)
     space.view_init(*view)
     # Layout engines leave the labels out of account, so the box makes room for them: the same at every size.
     extent = space.get_window_extent()
     points = 72 * min(extent.width, extent.height) / space.get_figure(root=True).dpi
-    space.set_box_aspect((1, 1, 0.75), zoom=max(0.5, 1 - 32 / points))
+    place_heights(space, max(0.5, 1 - 32 / points))

@@ -27,6 +27,7 @@ from .panels import panel_below
 from .reasons import looks
 from .scale import log_axis, ratio
 from .style import Theme, canvas, current, open_frame
+from .titles import entitle
 
 # Where the middle half of the values spans such a factor, a logarithmic scale reads better; a rate that a schedule
 # takes to zero at its end does not ask for one.
@@ -117,8 +118,7 @@ def lr_trace(
             for reason, look in marks.items()
         ]
         legend_below(last, handles, theme, columns=3)
-        if title is not None:
-            ax.set_title(title)
+        entitle(ax, title, theme)
         return ax
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
-from .scale import Scale, readable
+from .scale import Scale, together
 
 
 def room_around(scale: Scale, below: float, above: float) -> tuple[float, float]:
@@ -43,6 +46,17 @@ def value_ticks(axis: Axis, scale: Scale, ends: tuple[float, float]) -> None:
     else:
         ticks = np.asarray(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(*ends))
         ticks = ticks[(ticks >= ends[0]) & (ticks <= ends[1])]
-    axis.set_major_locator(FixedLocator(ticks.tolist()))
-    axis.set_major_formatter(FixedFormatter([readable(tick) for tick in ticks]))
+    texts = together(ticks)
+    stride = _stride(axis, texts) if axis is axis.axes.xaxis else 1
+    axis.set_major_locator(FixedLocator(ticks[::stride].tolist()))
+    axis.set_major_formatter(FixedFormatter(texts[::stride]))
     axis.set_minor_locator(NullLocator())
+
+
+def _stride(axis: Axis, texts: list[str]) -> int:
+    """Leave out as many numbers as it takes for the others to stand side by side."""
+    longest = max((len(re.sub(r"\\times|[${}^]", "", text)) for text in texts), default=0)
+    figure = axis.axes.get_figure(root=True)
+    assert figure is not None
+    width = axis.axes.get_window_extent().width * 72 / figure.dpi
+    return math.ceil(len(texts) * (longest + 2) * 0.6 * float(axis.get_tick_params()["labelsize"]) / width) or 1

@@ -86,10 +86,48 @@ def test_legend_gives_center_and_lowest_loss_also_for_a_metric(surface):
 
 
 def test_log_levels_have_equal_ratios(surface):
-    levels = filled(viz.contour(surface, log=True)).levels
-    ratios = levels[1:] / levels[:-1]
-    assert ratios == pytest.approx(ratios[0])
-    assert (levels[0], levels[-1]) == (surface.losses.min(), surface.losses.max())
+    levels = filled(viz.contour(surface, log=True)).levels  # the logarithms, which are what is drawn
+    assert np.diff(levels) == pytest.approx(levels[1] - levels[0])
+    assert 10 ** levels[[0, -1]] == pytest.approx([surface.losses.min(), surface.losses.max()])
+
+
+def test_log_isolines_lie_where_the_logarithm_says():
+    u = np.linspace(-1, 1, 11)
+    values = 10 ** (2 * (u[:, None] ** 2 + u**2))  # each isoline is a circle
+    powers = np.array([0.5, 1.0, 1.5, 2.0, 3.0])
+    ax = viz.contour(values, axes=(u, u), log=True, levels=[1, *10**powers, 1e5], mark_center=False)
+    lines = next(c for c in ax.collections if isinstance(c, QuadContourSet) and not c.filled)
+    assert lines.levels == pytest.approx(powers)
+    ax = viz.contour(np.log10(values), axes=(u, u), levels=[0, *powers, 5], mark_center=False)
+    same = next(c for c in ax.collections if isinstance(c, QuadContourSet) and not c.filled)
+    for power, path, other in zip(powers, lines.get_paths(), same.get_paths(), strict=True):
+        radii = np.linalg.norm(path.vertices, axis=1)
+        assert radii == pytest.approx(np.sqrt(power / 2), abs=0.012)  # interpolated from the values, .03 too small
+        assert path.vertices == pytest.approx(other.vertices)
+
+
+def test_log_numbers_are_values_at_their_logarithms(surface):
+    ax = viz.contour(surface, log=True)
+    bar = ax.child_axes[0]
+    ax.figure.canvas.draw()
+    texts = [text.get_text() for text in bar.get_yticklabels()]
+    assert len(texts) >= 3
+    assert 10 ** bar.get_yticks() == pytest.approx([float(text) for text in texts])
+    isolines = {float(text.get_text()) for text in viz.contour(surface, log=True, colorbar=False).texts}
+    assert min(isolines) > surface.losses.min()
+    assert max(isolines) < surface.losses.max()
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(("low", "high"), [(0.1923, 0.1948), (2.3, 2.306), (1e6, 1e6 + 1), (2.29999, 2.30001)])
+def test_numbers_of_a_narrow_range_differ(surface, low, high, log):
+    unit = (surface.losses - surface.losses.min()) / np.ptp(surface.losses)
+    ax = viz.contour(replace(surface, losses=low + (high - low) * unit), log=log)
+    ax.figure.canvas.draw()
+    texts = [text.get_text() for text in ax.child_axes[0].get_yticklabels()]
+    assert len(set(texts)) == len(texts) >= 3
+    center, lowest = legend_texts(ax)
+    assert center.removeprefix("centre: loss ") != lowest.removeprefix("lowest loss ")
 
 
 def test_log_of_values_at_or_below_zero_says_what_to_do(surface):
@@ -223,12 +261,60 @@ def test_further_arguments_reach_matplotlib(surface):
     assert filled(viz.contour(surface, alpha=0.5, cmap="cividis")).get_cmap().name == "cividis"
 
 
+def cut_off(figure):
+    """How far something reaches beyond a side of the figure, inches."""
+    figure.canvas.draw()
+    box, (wide, tall) = figure.get_tightbbox(), figure.get_size_inches()
+    return max(-box.x0, -box.y0, box.x1 - wide, box.y1 - tall)
+
+
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("colorbar", [True, False])
 def test_nothing_is_cut_off(surface, marks, colorbar):
     ax = viz.contour(surface, mark_center=marks, mark_minimum=marks, colorbar=colorbar)
-    ax.figure.canvas.draw()
-    box = ax.get_tightbbox(ax.figure.canvas.get_renderer())
-    assert min(box.x0, box.y0) >= 0
-    assert box.x1 <= ax.figure.bbox.x1
-    assert box.y1 <= ax.figure.bbox.y1 + 1
+    assert cut_off(ax.figure) < 0
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(
+    ("low", "high"), [(2e-6, 2e-5), (0.192, 0.209), (0.19, 1.9), (0.2, 30.0), (1e6, 1e6 + 1), (2.29999, 2.30001)]
+)
+def test_no_number_is_cut_off(surface, low, high, log):
+    unit = (surface.losses - surface.losses.min()) / np.ptp(surface.losses)
+    narrow = replace(surface, losses=low + (high - low) * unit)
+    assert cut_off(viz.contour(narrow, log=log).figure) < 0
+    assert cut_off(viz.basins(narrow, log=log).figure) < 0
+
+
+def test_a_long_title_is_wrapped_and_a_long_name_is_not_cut_off(surface):
+    title = "A title that says at length which model this is, and of which run, and when it was measured"
+    ax = viz.contour(surface, label="validation cross-entropy loss per token (nats)", title=title)
+    assert len(ax.get_title().splitlines()) > 1
+    assert ax.get_title().split() == title.split()
+    assert cut_off(ax.figure) < 0
+    short = viz.contour(surface, title="A title")
+    assert short.get_title() == "A title"
+    formula = viz.contour(surface, title="$" + "+".join(f"x_{{{i}}}" for i in range(30)) + "$")
+    assert cut_off(formula.figure) < 0  # cannot be wrapped, so the figure grows
+    assert formula.figure.get_figwidth() > short.figure.get_figwidth()
+
+
+def test_the_users_figure_keeps_its_size(surface):
+    figure = plt.figure(figsize=(2, 2), layout="constrained")
+    viz.contour(surface, figure.add_subplot(), title="A title that says at length which model this is")
+    assert figure.get_size_inches().tolist() == [2, 2]
+
+
+def test_an_array_with_unlike_coordinates_is_no_needle(surface):
+    u = np.linspace(-1, 1, 5)
+    values = u[:, None] ** 2 + u**2
+    assert viz.contour(values, axes=(u, np.linspace(-10, 90, 5))).get_aspect() == "auto"
+    assert viz.contour(values, axes=(u, 3 * u)).get_aspect() == 1
+    stretched = replace(surface, coordinates=surface.coordinates * [1, 50])  # whose coordinates are lengths
+    assert viz.contour(stretched).get_aspect() == 1
+
+
+def test_with_limits_nothing_has_to_be_finite(surface):
+    ax = viz.contour(replace(surface, losses=np.full(121, np.nan)), limits=(0.0, 1.0))
+    assert [patch.get_hatch() for patch in ax.patches] == ["/////"]
+    assert legend_texts(ax) == ["centre: loss not finite", "not finite (121 points)"]

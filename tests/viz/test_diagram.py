@@ -1,6 +1,7 @@
 """Persistence diagrams: every class stands where it is born and dies, and noise is told from signal."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -170,3 +171,13 @@ def test_fits_a_column(surface, size):
         assert part.x0 >= room.x0 - 1
         assert part.x1 <= room.x1 + 1
         assert part.y0 >= room.y0 - 1
+
+
+def test_long_numbers_of_a_narrow_range_stand_side_by_side():
+    values = 1e6 + np.random.default_rng(0).random((9, 9))
+    for ax in (viz.persistence_diagram(values), viz.barcode(values)):
+        ax.figure.canvas.draw()
+        texts = [text for text in ax.get_xticklabels() if text.get_text()]
+        assert len({text.get_text() for text in texts}) == len(texts) >= 2
+        boxes = sorted((text.get_window_extent() for text in texts), key=lambda box: box.x0)
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))

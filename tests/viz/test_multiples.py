@@ -23,7 +23,8 @@ def norms(figure):
 def test_one_scale_and_one_bar(several):
     figure = viz.multiples(several, labels=range(7), log=True, across=4)
     assert [ax.get_title() for ax in figure.axes[:7]] == list("0123456")
-    assert norms(figure) == {(several[0].losses.min(), several[6].losses.max())}
+    (norm,) = norms(figure)  # of the logarithms
+    assert norm == pytest.approx(tuple(np.log10([several[0].losses.min(), several[6].losses.max()])))
     assert len(figure.axes) == 8
     assert figure.axes[7].get_ylabel() == "loss"
 
@@ -79,6 +80,23 @@ def test_arrays_metrics_and_holes(several):
     assert viz.multiples(several[:1], metric="top_1").axes[1].get_ylabel() == "top 1"
 
 
+def test_a_panel_without_a_finite_value_is_hatched(several):
+    lost = replace(several[0], losses=np.full(121, np.nan))
+    figure = viz.multiples([several[0], lost], log=True)
+    assert [len(ax.patches) for ax in figure.axes[:2]] == [0, 1]
+    assert [ax.texts[0].get_text() for ax in figure.axes[:2]] == ["0.66", "not finite"]
+    assert figure.legends[0].get_texts()[-1].get_text() == "not finite (121 points)"
+    hollow = viz.multiples([several[0], lost], kind="surface")
+    assert [ax.get_title() for ax in hollow.axes[:2]] == ["1: 0.66", "2: not finite"]
+    assert hollow.legends[0].get_texts()[-1].get_text() == "hole: 121 points not finite"
+    assert not [text for ax in hollow.axes[:2] for text in ax.texts]  # it would lie over the surface
+
+
+def test_long_labels_are_cut_to_what_differs(several):
+    labels = [f"a_run_with_a_very_long_name_step_{i}" for i in range(7)]
+    assert [ax.get_title() for ax in viz.multiples(several, labels=labels).axes[:7]] == [f"…{i}" for i in range(7)]
+
+
 def test_bad_arguments(several, profile):
     for arguments, match in [
         (([],), "at least one"),
@@ -86,7 +104,8 @@ def test_bad_arguments(several, profile):
         ((several, {"kind": "line"}), "kind must be one of 'contour', 'surface'"),
         ((several, {"across": 0}), "across must be at least 1"),
         (([profile],), r"viz\.multiples draws 2-D data"),
-        (([replace(several[0], losses=np.full(121, np.nan))],), "loss of 1 is finite"),
+        (([replace(several[0], losses=np.full(121, np.nan))],), "121 values of loss is finite"),
+        (([several[0], replace(several[0], losses=-several[0].losses)], {"log": True}), "121 values of loss of 2 are"),
     ]:
         surfaces, options = (*arguments, {})[:2]
         with pytest.raises(ValueError, match=match):

@@ -93,3 +93,21 @@ def test_names_that_no_font_has(plane):
     ax = viz.plane(plane, names=["a\nb", "\udce9t\u00e9", "\x00"], losses=[1, 2, 3])
     assert texts(ax) == ["a\N{REPLACEMENT CHARACTER}b", "\N{REPLACEMENT CHARACTER}t\u00e9", "\N{REPLACEMENT CHARACTER}"]
     ax.figure.canvas.draw()
+
+
+def test_long_names_stay_in_the_frame_and_are_told_apart(surface):
+    names = [f"a_very_long_run_name_lr0.003_seed1234_epoch_0100_{end}.pt" for end in "abc"]
+    places = [[-1.0, -0.9], [0.98, 0.9], [1.0, -0.5]]
+    ax = viz.plane(surface, anchors=places, names=names, losses=[0.19341, 0.19342, 0.5])
+    assert [text.get_text() for text in ax.texts] == ["…a.pt", "…b.pt", "…c.pt"]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["…a.pt: loss 0.19341", "…b.pt: loss 0.19342", "…c.pt: loss 0.5"]
+    other = viz.plane(
+        surface, anchors=places, names=["weights_of_adam.pt", "the_second_one.pt", "another_one_still.pt"]
+    )
+    for drawn in (ax, other):
+        drawn.figure.canvas.draw()
+        frame = drawn.get_window_extent()
+        boxes = [text.get_window_extent() for text in drawn.texts]
+        assert len(boxes) == 3
+        assert all(frame.x0 - 1 <= box.x0 and box.x1 <= frame.x1 + 1 for box in boxes)  # off the numbers beside it

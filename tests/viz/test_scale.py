@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrscape.viz.scale import Scale, choose_scale, ratio, readable
+from lrscape.viz.scale import Scale, choose_scale, ratio, readable, together
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,43 @@ def test_constant_values_get_a_range():
 def test_ratio():
     assert ratio(np.array([-1.0, 0.0])) == 1.0
     assert ratio(np.array([1.0, 1.0, 1.0, 1.0, 1e9]), 0.5) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([], []),
+        ([0.1, 0.2, 0.5, 1.0], ["0.1", "0.2", "0.5", "1"]),
+        ([2.3, 2.302, 2.304], ["2.3", "2.302", "2.304"]),
+        ([2.3, 2.3025, 2.305], ["2.3", "2.3025", "2.305"]),  # not 2.302, which would look like another distance
+        ([1250.0, 1275.0], ["1250", "1275"]),
+        ([1e6, 1e6 + 0.25], ["1000000", "1000000.25"]),
+        ([99990.0, 100000.0, 100010.0], ["99990", "100000", "100010"]),
+        ([1.0001e-6, 1.0002e-6], [r"$1.0001\times10^{-6}$", r"$1.0002\times10^{-6}$"]),
+        ([1e5, 2e5], ["$10^{5}$", r"$2\times10^{5}$"]),
+        ([0.5, np.nan, np.inf, 0.5], ["0.5", "nan", "inf", "0.5"]),
+    ],
+)
+def test_together(values, texts):
+    assert together(values) == texts
+
+
+def test_what_agrees_in_all_the_digits_asked_for_looks_alike():
+    assert together([1.0, 1.0 + 1e-9], most=5) == ["1", "1"]
+    assert together([1.0, 1.0 + 1e-9]) == ["1", "1.000000001"]
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-9, 1e12), st.booleans())
+def test_ticks_are_told_apart(low, spread, log):
+    low, high = (abs(low) + 1e-9, (abs(low) + 1e-9) * (1 + spread)) if log else (low, low + spread)
+    if high - low > 1e-12 * max(abs(low), abs(high)):
+        texts = together(Scale(low, high, log).ticks())
+        assert len(set(texts)) == len(texts)
+
+
+def test_places_are_linear_in_colour():
+    scale = Scale(0.01, 100.0, log=True)
+    assert scale.place([0.01, 1.0, np.nan]) == pytest.approx([-2, 0, np.nan], nan_ok=True)
+    assert scale.norm()(scale.place(1.0)) == pytest.approx(0.5)
+    assert np.ma.getmaskarray(scale.place(np.ma.masked_invalid([1.0, np.nan]))).tolist() == [False, True]
+    assert Scale(0.0, 4.0, log=False).place([1.0]).tolist() == [1.0]
