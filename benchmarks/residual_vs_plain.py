@@ -31,7 +31,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
@@ -177,13 +176,15 @@ def draw(depths: Sequence[int], seeds: Sequence[int], target: Path) -> None:
     for (policy, words), part in zip(POLICIES.items(), parts, strict=True):
         panels = part.subplots(len(rows), len(seeds), squeeze=False, sharex=True, sharey=True)
         low, high = COLOURS[policy]
-        levels = np.geomspace(low, high, 17)
+        levels = np.linspace(np.log10(low), np.log10(high), 17)  # isolines of the logarithm, as the colours are
+        ticks = [tick for tick in TICKS if low <= tick <= high]
         for (row, (depth, shortcut)), (column, seed) in product(enumerate(rows), enumerate(seeds)):
             surface = LossSurface.load(surface_file(depth, shortcut, seed, policy))
             above, every = (tda.profile(surface.values, error) for error in (errors(surface), None))
-            values, ax = np.clip(surface.values, low, high).T, panels[row, column]
-            shown = ax.contourf(*surface.axes, values, levels=levels, norm=LogNorm(low, high), cmap=viz.LIGHT.cmap)
-            ax.contour(*surface.axes, values, levels=levels, colors=viz.LIGHT.ink, linewidths=0.25, alpha=0.6)
+            values, ax = np.log10(np.clip(surface.values, low, high)).T, panels[row, column]
+            shown = ax.contourf(*surface.axes, values, levels=levels, cmap=viz.LIGHT.cmap)
+            look = {"colors": viz.LIGHT.ink, "linewidths": 0.25, "alpha": 0.6, "linestyles": "solid"}
+            ax.contour(*surface.axes, values, levels=levels, **look)
             places = [axis[at] for axis, at in zip(surface.axes, every.minima.T, strict=True)]
             ax.plot(*places, ".", color=viz.LIGHT.accent, markersize=4, clip_on=False)
             ax.set_title(f"seed {seed}: {every.n_basins} / {above.n_basins}", fontsize=7, pad=2)
@@ -193,7 +194,8 @@ def draw(depths: Sequence[int], seeds: Sequence[int], target: Path) -> None:
                 ax.set_xlabel("direction 1", fontsize=7)
             if column == 0:
                 ax.set_ylabel(f"{NAMES[shortcut]} {depth}\ndirection 2", fontsize=7)
-        bar = part.colorbar(shown, ax=panels, aspect=40, ticks=[t for t in TICKS if low <= t <= high], format="%g")
+        bar = part.colorbar(shown, ax=panels, aspect=40)
+        bar.set_ticks(np.log10(ticks), labels=[f"{tick:g}" for tick in ticks])
         bar.set_label("training loss", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         part.suptitle(f"{words}; above each: its basins (dots), all / above the noise", fontsize=8)

@@ -114,7 +114,7 @@ def main() -> None:
     times = np.linspace(0, STEPS, CHECKPOINTS).round().astype(int)
     run = train(0, steered=True, keep=set(times.tolist()))
     surfaces = probe(run["states"], kept)
-    plane, found = plane_of(run["states"], kept / "plane.npz", 101)
+    plane, found = plane_of(run["states"], kept / "run_plane.npz", 101)
     names = [f"step {step}" for step in times]
     rates = (np.arange(STEPS + 1), run["rates"])
     told = {"log": True, "steps": times, "losses": (run["steps"], run["losses"]), "rates": rates}

@@ -89,6 +89,7 @@ def fill(
     inside = (borders > low) & (borders < high)
     if inside.any():
         look: dict[str, Any] = {"colors": theme.outline, "linewidths": 0.5 * theme.hair, "alpha": 0.6}
+        look["linestyles"] = "solid"  # by default levels below 0 are dashed, which logarithms of losses below 1 are
         lines = ax.contour(u, v, places, levels=levels[inside], **look)
         if numbers:
             texts = dict(zip(levels[inside].tolist(), together(borders[inside]), strict=True))

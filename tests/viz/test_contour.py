@@ -25,6 +25,14 @@ def test_draws_on_the_given_axes_and_makes_no_figure(surface, ax):
     assert len(plt.get_fignums()) == 1
 
 
+@pytest.mark.parametrize(("log", "lower"), [(True, 0.0), (False, 5.0)])
+def test_isolines_are_solid_where_numbers_are_negative(surface, ax, log, lower):
+    viz.contour(replace(surface, losses=surface.losses - lower), ax, log=log)
+    lines = next(c for c in ax.collections if isinstance(c, QuadContourSet) and not c.filled)
+    assert min(lines.levels) < 0
+    assert {style for _, style in lines.get_linestyle()} == {None}
+
+
 def test_makes_one_figure_without_axes(surface):
     ax = viz.contour(surface)
     assert plt.get_fignums() == [ax.figure.number]
