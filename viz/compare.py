@@ -20,7 +20,7 @@ from .line import line
 from .multiples import Kind, check_kind, shared_scale
 from .style import current, dress
 from .surface3d import surface3d
-from .titles import letters
+from .titles import fitting
 
 ACROSS = 3  # panels side by side, at most
 LONGEST = 40  # letters of a curve's name
@@ -117,7 +117,7 @@ def _panels(
                 draw(
                     surface, ax, axes=axes, metric=metric, log=log, label=label, limits=(scale.low, scale.high),
                     path=surface.provenance.get("path") if isinstance(surface, LossSurface) else None,
-                    title=verbatim(shorten(names, letters(ax, theme))[i]),
+                    title=verbatim(fitting(ax, names, theme, size=theme.text + 1)[i]),
                 )  # fmt: skip
                 if kind == "contour" and i % across < across - 1:
                     # The colour bar is the same for all, and stands at the right edge.

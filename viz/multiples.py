@@ -21,15 +21,15 @@ from .field import Field, read_field, verbatim
 from .filled import choose_borders, fill
 from .fitting import fit
 from .keys import hole_text, label_bar, missing_key
-from .labels import name_each, shorten
+from .labels import name_each
 from .scale import Scale, check_positive, choose_scale, together
 from .style import Theme, current, dress
 from .surface3d import surface3d
-from .titles import letters
+from .titles import fitting
 from .track import draw_track, read_track
 
 Kind = Literal["contour", "surface"]
-NUMBER = 7  # letters of the loss in a title
+NUMBER = " 0.0000"  # stands for the loss in a title
 INCHES = {"contour": (1.35, 1.65), "surface": (1.9, 1.75)}  # width and height of a panel with its title
 
 
@@ -106,7 +106,7 @@ def multiples(
             ]
             so_far = track is not None and len(track) == len(fields)
             for i, (ax, field) in enumerate(zip(panels, fields, strict=True)):
-                name = shorten(names, letters(ax, theme) - (NUMBER if kind == "surface" else 0))[i]
+                name = fitting(ax, names, theme, size=theme.text, beside=NUMBER if kind == "surface" else "")[i]
                 dress(ax, theme)
                 walked = track[: i + 1] if so_far and track is not None else track
                 if kind == "contour":

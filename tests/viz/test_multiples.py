@@ -97,6 +97,15 @@ def test_long_labels_are_cut_to_what_differs(several):
     assert [ax.get_title() for ax in viz.multiples(several, labels=labels).axes[:7]] == [f"…{i}" for i in range(7)]
 
 
+def test_labels_that_fit_stay_whole(several):
+    labels = [f"direction 3 at {0.4 * k:.1f}" for k in range(7)]
+    figure = viz.multiples(several, labels=labels, across=3)
+    assert [ax.get_title() for ax in figure.axes[:7]] == labels
+    figure.canvas.draw()
+    for ax in figure.axes[:7]:
+        assert ax.title.get_window_extent().width < 1.15 * ax.get_window_extent().width
+
+
 def test_bad_arguments(several, profile):
     for arguments, match in [
         (([],), "at least one"),
