@@ -9,17 +9,14 @@ The learning rates are those that the study has tuned.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Sequence
 from pathlib import Path
 
 from .__main__ import RESULTS
 from .configuration import Configuration
 from .plan import Study
-from .pool import prepare
+from .pool import drain
 from .records import Record, Records
 from .topology_data import missing, run
 from .topology_report import write
@@ -50,44 +47,6 @@ def parser() -> argparse.ArgumentParser:
 def work(configuration: Configuration) -> Record:
     """Run one configuration in a worker."""
     return run(configuration, BUNDLED[configuration.workload])
-
-
-def execute(wanted: Iterable[Configuration], records: Records, *, jobs: int, minutes: float) -> list[str]:
-    """Run configurations, one thread per process, and write each down as soon as it is finished.
-
-    Args:
-        wanted: What to run, in this order.
-        records: Where finished runs go.
-        jobs: Processes.
-        minutes: No run is begun later than this.
-
-    Returns:
-        What went wrong, if anything did.
-    """
-    start = time.monotonic()
-    failed: list[str] = []
-    waiting = list(wanted)[::-1]
-    running: dict[Future[Record], Configuration] = {}
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when a worker starts
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=prepare) as pool:
-        while True:
-            while waiting and len(running) < jobs and time.monotonic() - start < 60 * minutes:
-                configuration = waiting.pop()
-                running[pool.submit(work, configuration)] = configuration
-            if not running:
-                return failed
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                configuration = running.pop(future)
-                error = future.exception()
-                if error is not None:
-                    failed.append(f"{configuration}: {type(error).__name__}: {error}")
-                    print(f"failed {failed[-1]}")
-                    continue
-                record = future.result()
-                records.add(record)
-                print(line(record, time.monotonic() - start, len(waiting) + len(running)), flush=True)
 
 
 def line(record: Record, elapsed: float, left: int) -> str:
@@ -122,7 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Records(options.rates),
         seeds=tuple(range(options.seeds)),
     )
-    failed = execute(missing(study, [*records.runs]), records, jobs=options.jobs, minutes=options.minutes)
+
+    def left() -> list[Configuration]:
+        return missing(study, [*records.runs])
+
+    failed = drain(
+        left,
+        work,
+        records,
+        jobs=options.jobs,
+        minutes=options.minutes,
+        say=lambda record, elapsed, _: line(record, elapsed, len(left())),
+    )
     return 1 if failed else 0
 
 
